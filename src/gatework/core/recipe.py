@@ -1,0 +1,227 @@
+"""The recipe: every option of a training run, its default, and its check. The only definition of either.
+
+The options reference in `docs/` is generated from these models, and the Python API takes the same names.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Column = str | int
+"""A column by name, or by position counted from 0; -1 is the last."""
+
+Chance = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Unit = Literal["auto", "word", "char", "bpe", "unigram", "zh-char", "zh-word"]
+
+
+class Section(BaseModel):
+    """One table of a recipe. Unknown keys are errors; values are not changed after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataSection(Section):
+    """Where the examples are and how to read them."""
+
+    train: str = ""
+    """Training file. Relative to the recipe; may begin with `$GATEWORK_DATA`."""
+    dev: str | float = 0.1
+    """Development file, or the fraction of `train` held back to choose the best epoch and to calibrate."""
+    test: str | None = None
+    """Test file, read once, after training, for the reported score."""
+    unlabelled: tuple[str, ...] = ()
+    """Plain-text files, one text a line, for `train.pretrain_epochs`."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "fasttext"] = "auto"
+    """File format; `auto` looks at the name and the first lines, and says what it found."""
+    header: Literal["auto"] | bool = "auto"
+    """Whether the first line of a CSV or TSV names the columns."""
+    text: Column | Literal["auto"] = "auto"
+    """Column (or JSON key) of the text, by name or by position from 0; -1 is the last."""
+    label: Column | Literal["auto"] = "auto"
+    """Column (or JSON key) of the label."""
+    label_separator: str = ""
+    """What separates the labels of one example; setting it makes the task multi-label. fastText files need none."""
+    encoding: str = "utf-8"
+    """Character encoding of the files."""
+    language: Literal["auto", "en", "zh"] = "auto"
+    """Decides the default unit; `auto` counts scripts in the training text."""
+
+    @field_validator("dev")
+    @classmethod
+    def _fraction(cls, value: str | float) -> str | float:
+        if isinstance(value, float) and not 0.0 < value < 1.0:
+            raise ValueError(f"a fraction must lie between 0 and 1, got {value}; give a path to use a file")
+        return value
+
+
+class InputSection(Section):
+    """How text becomes tokens."""
+
+    unit: Unit = "auto"
+    """Tokens: `word`, `char`, `bpe` and `unigram` subwords trained here, `zh-char` (Chinese characters, other runs
+    whole), `zh-word` (segmented; extra `zh`). `auto`: `zh-char` for Chinese, else `word`."""
+    lowercase: bool = True
+    """Fold case."""
+    fold_width: bool = True
+    """Fold full-width letters, digits and punctuation to half width."""
+    min_count: Positive = 2
+    """Tokens seen less often in training are unknown."""
+    max_vocabulary: Positive = 50_000
+    """Most tokens kept, by frequency."""
+    subwords: Positive = 8_000
+    """Size of a `bpe` or `unigram` model."""
+    window: Annotated[int, Field(ge=8)] = 256
+    """Tokens the encoder sees at once; longer texts are read in windows and pooled together."""
+    max_tokens: Positive = 1024
+    """Tokens of a training text that are used; the rest of a longer one is left out of training (and counted in the
+    log). Answers always read the whole text."""
+    ngrams: Annotated[int, Field(ge=0, le=5)] = 3
+    """Longest n-gram of tokens used as a side feature; 0 turns side features off."""
+    ngram_min_count: Positive = 2
+    """n-grams in fewer training texts are left out."""
+    ngram_rows: Positive = 200_000
+    """Most n-grams kept."""
+    characters: Literal["none", "cnn", "bilstm"] = "none"
+    """Compose word vectors from characters too."""
+    vectors: str | None = None
+    """Word vectors to start from: word2vec text or binary, GloVe, fastText `.vec`; plain or gzip."""
+    freeze_vectors: bool = False
+    """Keep imported vectors as they are."""
+    word_dropout: Chance = 0.1
+    """Chance that a token is replaced by the unknown token in training."""
+
+
+class ModelSection(Section):
+    """The network."""
+
+    embedding: Positive = 128
+    """Width of a token vector."""
+    cell: str = "lstm"
+    """A recurrent cell: see `gatework tasks`."""
+    units: Positive = 128
+    """Units of each layer and direction."""
+    layers: Positive = 1
+    """Recurrent layers."""
+    bidirectional: bool = True
+    """Read the text in both directions."""
+    residual: bool = False
+    """Add a layer's input to its output where the widths agree."""
+    projection: Annotated[int, Field(ge=0)] = 0
+    """Recurrent projection width of cells that have one; 0 for none."""
+    pooling: tuple[Literal["last", "mean", "max", "attention"], ...] = ("mean", "max")
+    """How the outputs over time become one vector; several are concatenated."""
+    attention: Positive = 64
+    """Width of additive self-attention, where `pooling` has it."""
+    character_embedding: Positive = 24
+    """Width of a character vector."""
+    character_units: Positive = 48
+    """CNN filters, or BiLSTM units of each direction, for `input.characters`."""
+    dropout: Chance = 0.3
+    """Dropout between layers and before the head."""
+    embedding_dropout: Chance = 0.2
+    """Variational dropout on token vectors: one mask a sequence."""
+    variational_dropout: Chance = 0.0
+    """Variational dropout on the recurrent input h: one mask a sequence (Gal and Ghahramani 2016)."""
+    weight_drop: Chance = 0.0
+    """DropConnect on the recurrent weights (Merity et al. 2018)."""
+    zoneout: Chance = 0.0
+    """Chance that a unit keeps its previous state (Krueger et al. 2017)."""
+    forget_bias: float = 1.0
+    """Initial forget-gate bias."""
+
+
+class TrainSection(Section):
+    """The training loop."""
+
+    epochs: Positive = 8
+    """Passes over the training data, at most."""
+    batch_tokens: Positive = 4096
+    """Tokens in a batch, padding counted."""
+    max_batch: Positive = 128
+    """Most sequences in a batch."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """Optimiser of the dense weights; n-gram rows use its lazy (sparse) form."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 2e-3
+    """Highest learning rate of the dense weights."""
+    sparse_learning_rate: Annotated[float, Field(gt=0.0)] = 2e-2
+    """Highest learning rate of the n-gram rows."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Decoupled for `adamw`, L2 for the others."""
+    momentum: Chance = 0.9
+    """Momentum of `sgd`."""
+    schedule: Literal["cosine", "linear", "constant", "plateau"] = "cosine"
+    """How the learning rate falls after the warm-up; `plateau` halves it when dev stops improving."""
+    warmup: Chance = 0.1
+    """Fraction of all steps over which the learning rate rises."""
+    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Largest norm of the dense gradient."""
+    accumulate: Positive = 1
+    """Batches whose gradients are added before a step."""
+    averaging: Literal["none", "ema", "mean"] = "none"
+    """Averaged weights for evaluation and export: exponential, or the mean over the second half of training."""
+    average_decay: Chance = 0.999
+    """Decay of `ema`."""
+    label_smoothing: Chance = 0.0
+    """Probability mass spread over all labels in the loss."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each class by the inverse of its frequency."""
+    focal_gamma: Annotated[float, Field(ge=0.0)] = 0.0
+    """Focal loss exponent (Lin et al. 2017); 0 is cross-entropy."""
+    pretrain_epochs: Annotated[int, Field(ge=0)] = 0
+    """Passes of language-model pre-training of embedding and encoder over training and unlabelled text."""
+    patience: Positive = 4
+    """Epochs without a better dev score before training stops."""
+    metric: str = "accuracy"
+    """Dev metric that chooses the best epoch."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` runs the forward pass under autocast."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Seed of everything random."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 takes what the machine has."""
+    checkpoint_seconds: Annotated[float, Field(gt=0.0)] = 30.0
+    """Time between checkpoints inside an epoch; there is one at the end of each epoch too."""
+    time_budget: Annotated[float, Field(ge=0.0)] = 0.0
+    """Seconds after which training stops with the best model so far; 0 for no limit."""
+
+
+class DecodeSection(Section):
+    """How logits become answers. A prediction may override these."""
+
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """Multi-label: a label is given from this probability on. Single-label: below it the answer is kept but marked
+    `uncertain` only when set on the command line."""
+    tune_threshold: bool = True
+    """Multi-label and binary: choose the thresholds that maximise F1 on dev data."""
+    calibrate: bool = True
+    """Fit a temperature on dev data (Guo et al. 2017)."""
+
+
+class ExportSection(Section):
+    """The bundle."""
+
+    weights: Literal["int8", "bf16", "fp32"] = "int8"
+    """How weights are stored; arithmetic is float32 either way."""
+    max_size: Annotated[int, Field(ge=0)] = 0
+    """Largest bundle in bytes; vocabulary, width, n-gram rows and storage are chosen to fit. 0 for no limit."""
+
+
+class Recipe(Section):
+    """Everything that decides a training run."""
+
+    task: str = "classify"
+    """What to learn: see `gatework tasks`."""
+    data: DataSection = DataSection()
+    input: InputSection = InputSection()
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    decode: DecodeSection = DecodeSection()
+    export: ExportSection = ExportSection()
+
+    def replace(self, **sections: dict[str, Any]) -> Recipe:
+        """A copy with some options of some sections set: `recipe.replace(model={"units": 64})`."""
+        changed = {name: getattr(self, name).model_copy(update=values) for name, values in sections.items()}
+        return self.model_copy(update=changed)
