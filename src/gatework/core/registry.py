@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
 
 from gatework.core.errors import ConfigError, nearest
 
+T = TypeVar("T")
 
-class Registry[T](Mapping[str, T]):
+
+class Registry(Mapping[str, T], Generic[T]):
     """A mapping whose missing key is a ConfigError that names the nearest known one."""
 
     def __init__(self, option: str, entries: Mapping[str, T]) -> None:
