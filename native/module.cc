@@ -1,0 +1,12 @@
+// The extension gatework._native. Each operation registers itself; nothing is computed here.
+
+#include <nanobind/nanobind.h>
+
+namespace gatework::recurrent {
+void bind(nanobind::module_& module);
+}
+
+NB_MODULE(_native, module) {
+    module.doc() = "Compiled kernels of Gatework. Use gatework.kernels.";
+    gatework::recurrent::bind(module);
+}

@@ -1,0 +1,1 @@
+"""Train sequence models and ship each as one small file."""
