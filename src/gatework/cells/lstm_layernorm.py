@@ -1,0 +1,60 @@
+"""LSTM with layer normalisation of both products and of the memory cell.
+
+    LN(a) = (a - mean(a)) / sqrt(variance(a) + epsilon) over a whole row, epsilon = 1e-5
+    z = gx * LN(W x) + gr * LN(R h) + b,  packed i f g o
+    c' = sigmoid(f) c + sigmoid(i) tanh(g);   h' = sigmoid(o) tanh(gc * LN(c') + bc)
+
+The paper's two biases inside the normalised products and its b add up to one; it is kept as b. The mean runs over all
+G entries, as in the paper, not gate by gate. Gains start at 1, bc at 0.
+
+B batch, I inputs, H units, G = 4H.  Source: Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450,
+equations 20 to 22.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.lstm import LSTMState
+from gatework.cells.lstm import shapes as plain_shapes
+from gatework.core.gates import LSTM_GATES
+
+EPSILON = 1e-5
+
+
+class LSTMLayerNormParams(NamedTuple):
+    w_GI: Array
+    r_GH: Array
+    b_G: Array
+    gx_G: Array
+    gr_G: Array
+    gc_H: Array
+    bc_H: Array
+
+
+def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMLayerNormParams) -> LSTMState:
+    """Advance every sequence one time step; `state` is left as it was."""
+    wx_BG, rh_BG = x_BI @ p.w_GI.T, state.h_BH @ p.r_GH.T
+    z_BG = p.gx_G * normalise(xp, wx_BG) + p.gr_G * normalise(xp, rh_BG) + p.b_G
+    i_BH, f_BH, g_BH, o_BH = split_gates(z_BG, 4)
+    c_BH = sigmoid(xp, f_BH) * state.c_BH + sigmoid(xp, i_BH) * xp.tanh(g_BH)
+    h_BH = sigmoid(xp, o_BH) * xp.tanh(p.gc_H * normalise(xp, c_BH) + p.bc_H)
+    return LSTMState(h_BH=h_BH, c_BH=c_BH)
+
+
+def normalise(xp: Module, a_BN: Array) -> Array:
+    """Each row with mean 0 and variance 1, without gain or bias."""
+    centred_BN = a_BN - a_BN.mean(1)[:, None]
+    variance_B = (centred_BN * centred_BN).mean(1)
+    return centred_BN / xp.sqrt(variance_B + EPSILON)[:, None]
+
+
+def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    gains: Shapes = {"gx_G": (4 * units,), "gr_G": (4 * units,), "gc_H": (units,), "bc_H": (units,)}
+    return {**plain_shapes(inputs, units, 0), **gains}
+
+
+LSTM_LAYERNORM = Cell(
+    name="lstm-layernorm", step=step, State=LSTMState, Params=LSTMLayerNormParams, gates=LSTM_GATES, shapes=shapes
+)

@@ -1,0 +1,46 @@
+"""Elman's simple recurrent network.
+
+    h' = f(W x + R h + b),   f = tanh or relu
+
+B batch, I inputs, H units, G = H.  Source: Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990; with
+relu: Le, Jaitly and Hinton, arXiv:1504.00941.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gatework.cells.cell import Array, Cell, Module, Shapes
+
+
+class RNNState(NamedTuple):
+    h_BH: Array
+
+
+class RNNParams(NamedTuple):
+    w_GI: Array
+    r_GH: Array
+    b_G: Array
+
+
+def step(xp: Module, x_BI: Array, state: RNNState, p: RNNParams) -> RNNState:
+    """One time step with tanh."""
+    return RNNState(h_BH=xp.tanh(_preactivation(x_BI, state, p)))
+
+
+def step_relu(xp: Module, x_BI: Array, state: RNNState, p: RNNParams) -> RNNState:
+    """One time step with relu; NaN passes through."""
+    z_BG = _preactivation(x_BI, state, p)
+    return RNNState(h_BH=xp.where(z_BG <= 0, xp.zeros_like(z_BG), z_BG))
+
+
+def _preactivation(x_BI: Array, state: RNNState, p: RNNParams) -> Array:
+    return x_BI @ p.w_GI.T + state.h_BH @ p.r_GH.T + p.b_G
+
+
+def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    return {"w_GI": (units, inputs), "r_GH": (units, units), "b_G": (units,)}
+
+
+RNN = Cell(name="rnn", step=step, State=RNNState, Params=RNNParams, gates=("h",), shapes=shapes)
+RNN_RELU = Cell(name="rnn-relu", step=step_relu, State=RNNState, Params=RNNParams, gates=("h",), shapes=shapes)
