@@ -1,0 +1,105 @@
+"""`gatework predict`: one line in, one answer out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gatework.cli.lines import line_batches, open_lines
+from gatework.cli.output import answer, answer_json, one_field
+from gatework.core.errors import ConfigError, DataError
+
+FILE_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".json", ".gz")
+
+
+def run(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, made by `gatework train`.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT|-|FILE", help="A text, a file of texts (one a line), or - for standard input."),
+    ] = None,
+    text: Annotated[bool, typer.Option("--text", help="The argument is a text, even if a file has that name.")] = False,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Answers for each text, best first.")] = 1,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            min=0.0,
+            max=1.0,
+            help="Several labels: give each from this score on. One label: mark answers below it `uncertain`.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Label texts with a trained model: one line in, one answer out.
+
+    An answer is label, tab, score; with --top-k more pairs follow. No line is ever dropped or merged: an empty line
+    is answered with the label that was most frequent in training.
+    """
+    from gatework.runtime import load
+
+    opened = load(model)
+    write = _json_line if json else _plain_line
+    for texts in _texts(source, text):
+        for result in opened.predict_batch(texts, top_k=top_k, threshold=threshold):
+            write(result, top_k=top_k, threshold=threshold)
+        sys.stdout.flush()
+
+
+def _texts(source: str | None, is_text: bool) -> Any:
+    """Batches of texts of the command line's argument, or of standard input."""
+    if source is None or (source == "-" and not is_text):
+        if source is None and sys.stdin.isatty():
+            raise ConfigError("predict: nothing to label. Give a text, a file, or - for standard input.")
+        return line_batches(sys.stdin.buffer, "standard input")
+    path = Path(source)
+    if not is_text and _exists(path):
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder. Give a file of texts, or --text to label the word itself.")
+        return line_batches(open_lines(path), str(path))
+    if not is_text and path.suffix in FILE_SUFFIXES and len(source.split()) == 1:
+        raise DataError(f"{path}: no such file. Check the path, or give --text to label the word itself.")
+    try:
+        source.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError("predict: the text is not UTF-8. Set a UTF-8 locale, or put the text in a file.") from None
+    return iter([[source]])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a text too long for a path
+        return False
+
+
+def _plain_line(result: Any, *, top_k: int, threshold: float | None) -> None:
+    fields: list[str] = []
+    for label, score in _ranked(result, top_k):
+        fields += [one_field(label), f"{score:.4f}"]
+    if _uncertain(result, threshold):
+        fields.append("uncertain")
+    answer("\t".join(fields))
+
+
+def _json_line(result: Any, *, top_k: int, threshold: float | None) -> None:
+    values = result.to_dict()
+    if threshold is not None and result.labels is None:
+        values["uncertain"] = _uncertain(result, threshold)
+    answer_json(values)
+
+
+def _ranked(result: Any, top_k: int) -> list[tuple[str, float]]:
+    """What a plain line shows: the best labels, or, where several may hold, those that were given."""
+    if result.labels is not None and top_k == 1:
+        return [(label, result.scores[label]) for label in result.labels] or [("", result.score)]
+    if top_k == 1:
+        return [(result.label, result.score)]
+    return sorted(result.scores.items(), key=lambda pair: -pair[1])[:top_k]
+
+
+def _uncertain(result: Any, threshold: float | None) -> bool:
+    return threshold is not None and result.labels is None and result.score < threshold
