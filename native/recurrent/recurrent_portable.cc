@@ -1,1 +1,6 @@
-// filled in next
+// Plain C++, for any compiler and processor: fallback, and a second opinion on the vector levels.
+#define GATEWORK_LEVEL_NAME portable
+#define GATEWORK_LANES 4
+#define GATEWORK_ROWS 2
+#define GATEWORK_PLAIN
+#include "recurrent/recurrent.inc.h"

@@ -1,0 +1,12 @@
+"""The compiled kernels' Python face: arrays in and out, NumPy where the extension is missing.
+
+    packed = pack("lstm", {"w_GI": ..., "r_GH": ..., "b_G": ...})
+    y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
+"""
+
+from __future__ import annotations
+
+from gatework.kernels.dispatch import available, level, levels
+from gatework.kernels.sequence import Packed, pack, sequence
+
+__all__ = ["Packed", "available", "level", "levels", "pack", "sequence"]
