@@ -121,7 +121,7 @@ def _toml_names(folder: Path) -> list[str]:
 
 
 def _resolve_paths(values: dict[str, Any], *, base: Path, place: Any) -> None:
-    """Make the paths in `values` absolute, in place of what was written. Anything that is no path is left for pydantic."""
+    """Make the paths in `values` absolute. What is no path is left for pydantic to refuse."""
     for section, keys in PATH_KEYS.items():
         table = values.get(section)
         if not isinstance(table, dict):
