@@ -1,0 +1,87 @@
+"""The classification codec of a bundle: texts to token ids on one side, logits to labels on the other.
+
+Bundle entries: `tokenizer/...` as `gatework.text` writes them, and `labels.json`, a list of the label names in the
+order of the network's outputs. The `decode` object of `config.json` is `answer.Settings`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gatework.core.errors import BundleError
+from gatework.tasks.classify.answer import Classification, FloatArray, Settings, decode
+from gatework.tasks.task import Codec
+
+if TYPE_CHECKING:
+    from gatework.core.batch import TextBatch
+    from gatework.text import Encoded, TextCodec
+
+LABELS_ENTRY = "labels.json"
+MOST_LABELS = 1_000_000
+
+
+class ClassifyCodec(Codec):
+    """Text in, `Classification` out."""
+
+    def __init__(self, text: TextCodec, labels: Sequence[str], settings: Settings) -> None:
+        self.text = text
+        self.labels = tuple(labels)
+        self.settings = settings
+
+    def encode(self, example: str) -> Encoded:
+        return self.text.encode(example)
+
+    def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
+        return self.text.collate(encoded)
+
+    def decode(
+        self,
+        logits: FloatArray,
+        encoded: Sequence[Encoded],
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+    ) -> list[Classification]:
+        """Answers for logits (B, C) of the B encoded texts; `top_k` and `threshold` as in `answer.decode`."""
+        empty_B = [one.empty for one in encoded]
+        return decode(logits, empty_B, self.settings, self.labels, top_k=top_k, threshold=threshold)
+
+
+def labels_entry(labels: Sequence[str]) -> bytes:
+    """The `labels.json` of a bundle."""
+    return json.dumps(list(labels), ensure_ascii=False, indent=0).encode()
+
+
+def open_codec(config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> ClassifyCodec:
+    """The codec of a bundle.
+
+    Args:
+        config: its `config.json`.
+        entries: its other entries by name, as bytes or views of bytes.
+        source: its name for errors.
+    Raises: BundleError: an entry is missing or not what it should be.
+    """
+    from gatework.text import TextCodec
+
+    labels = _labels(entries, source)
+    outputs = config.get("architecture", {}).get("outputs", len(labels))
+    if outputs != len(labels):
+        raise BundleError(f"{source}: {LABELS_ENTRY} names {len(labels)} labels, the network has {outputs} outputs.")
+    settings = Settings.from_dict(config.get("decode", {}), labels, source=f"{source}: config.json")
+    return ClassifyCodec(TextCodec.from_entries(entries, source=source), labels, settings)
+
+
+def _labels(entries: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    if LABELS_ENTRY not in entries:
+        raise BundleError(f"{source}: {LABELS_ENTRY} is missing. Export the model again.")
+    try:
+        labels = json.loads(bytes(entries[LABELS_ENTRY]))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{source}: {LABELS_ENTRY} is not JSON: {error}. Export the model again.") from None
+    if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS:
+        raise BundleError(f"{source}: {LABELS_ENTRY} must be a list of at least two names. Export the model again.")
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise BundleError(f"{source}: {LABELS_ENTRY} must hold different strings. Export the model again.")
+    return tuple(labels)

@@ -1,0 +1,136 @@
+"""What a task is: the one thing training, export and the runtime ask about a problem.
+
+A task says what an example is, how a text becomes what the network reads, which head and loss the network gets, how
+its outputs become an answer, and how answers are measured. It is free of torch; `prepare` alone may import pydantic.
+
+The road of a task:
+
+    recipe ──prepare──► Prepared ──(nn, train)──► logits ──settle──► decode settings ──(export)──► bundle
+    bundle ──open_codec──► Codec: text ──encode, collate──► batch ──(runtime)──► logits ──decode──► answers
+
+Classification is the first tenant. What later tasks bring, and where it goes without a change here:
+
+* tagging: `head = "per_step"`; `targets` are one class a token; `Codec.decode` gets logits per step and the encoded
+  texts, so that spans carry offsets into the caller's string; Viterbi is the runtime's.
+* lm: `head = "per_step"` over the vocabulary; `targets` are the tokens shifted by one; `Prepared.dev` is running text.
+* translate: `head = "decoder"`; a second codec for the target side travels inside `Codec`; search is the runtime's.
+* series: `head = "quantiles"`; `Codec.encode` takes an array of frames instead of a string.
+
+So nothing here names tokens, labels or strings where a task may differ: `Any` in a signature is the task's own type.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from gatework.core.architecture import Architecture
+    from gatework.core.recipe import Recipe
+    from gatework.text import ExampleStore
+
+FloatArray = npt.NDArray[np.floating]
+Head = Literal["per_sequence", "per_step", "decoder", "quantiles"]
+Loss = Literal["softmax", "sigmoid"]
+Say = Callable[[str], None]
+
+
+def silent(sentence: str) -> None:
+    """Tell nobody: the default of every `say`."""
+
+
+class Codec(ABC):
+    """Between what a user gives and what the network reads and answers, as a bundle holds it."""
+
+    @abstractmethod
+    def encode(self, example: Any) -> Any:
+        """One text (or array) as ids. Never fails on any text; what is odd about it is kept beside the ids."""
+
+    @abstractmethod
+    def collate(self, encoded: Sequence[Any]) -> Any:
+        """Several encoded examples as one batch for the network."""
+
+    @abstractmethod
+    def decode(self, logits: FloatArray, encoded: Sequence[Any], **options: Any) -> list[Any]:
+        """Answers, one for each encoded example, in order. `options` are what a single prediction may override."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared(ABC):
+    """Everything training needs, encoded once and kept on disk."""
+
+    recipe: Recipe
+    """The recipe with nothing left to infer."""
+    codec: Any
+    """Turns text into ids; fitted on the training part alone."""
+    train: ExampleStore
+    dev: ExampleStore
+    unlabelled: ExampleStore | None = None
+    """Texts for language-model pre-training; None unless the recipe asks for it."""
+    architecture: Architecture
+    loss: Loss
+    """Name of the loss that `nn` puts on the head."""
+    facts: dict[str, Any]
+    """What a bundle tells about its data: files and their SHA-256, counts, formats, what was inferred."""
+
+    @abstractmethod
+    def entries(self) -> dict[str, bytes]:
+        """Bundle entries the task's codec is opened from: `tokenizer/...` and, say, `labels.json`."""
+
+
+class Task(ABC):
+    """One kind of problem. Instances hold no state; a task is one line in `TASKS`."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What it learns, in a line."""
+    reads: ClassVar[str]
+    """What data it reads, in a line."""
+    head: ClassVar[Head]
+    metrics: ClassVar[Mapping[str, bool]]
+    """Names `train.metric` may take, and whether more is better."""
+
+    @abstractmethod
+    def prepare(self, recipe: Recipe, folder: Path, say: Say = silent) -> Prepared:
+        """Read, check, split and encode the data of a recipe into `folder`.
+
+        Args:
+            recipe: what the user asked for, "auto" allowed.
+            folder: an existing folder for the encoded examples; what `prepare` wrote there before is replaced.
+            say: told in a sentence what was inferred, counted or left out.
+        Raises: DataError naming file and line; ConfigError naming the option.
+        """
+
+    @abstractmethod
+    def score(self, prepared: Any, logits: FloatArray, targets: Any, empty: Any = None) -> dict[str, Any]:
+        """Metrics of dev examples between epochs, by the names in `metrics`."""
+
+    @abstractmethod
+    def settle(self, prepared: Any, logits: FloatArray, targets: Any, empty: Any = None) -> dict[str, Any]:
+        """The `decode` object of `config.json`, chosen on dev examples after training."""
+
+    @abstractmethod
+    def open_codec(self, config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> Codec:
+        """The codec of a bundle, from its `config.json` and its other entries. Raises BundleError naming `source`."""
+
+    @abstractmethod
+    def evaluate(self, model: Any, examples: Iterable[Any], **options: Any) -> dict[str, Any]:
+        """Metrics of a loaded model on labelled examples, reading them once and holding none of their texts."""
+
+    @abstractmethod
+    def report(self, metrics: Mapping[str, Any]) -> str:
+        """Metrics as a text a person reads in a terminal."""
+
+    @abstractmethod
+    def sample(self, folder: Path, *, seed: int = 1) -> tuple[dict[str, dict[str, Any]], float]:
+        """Write small made-up data that can be learnt in seconds; the common checks train every task on it.
+
+        Returns: recipe sections for it, `{"data": {...}, "model": {...}}`, and the score that guessing would get in the
+            recipe's `train.metric`.
+        """
