@@ -22,7 +22,10 @@ def run(
         typer.Argument(metavar="TEXT|-|FILE", help="A text, a file of texts (one a line), or - for standard input."),
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="The argument is a text, even if a file has that name.")] = False,
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Answers for each text, best first.")] = 1,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", min=1, help="Labels to give for each text, best first; 1, or all in JSON."),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -42,10 +45,13 @@ def run(
     from gatework.runtime import load
 
     opened = load(model)
-    write = _json_line if json else _plain_line
+    shown = top_k if json else top_k or 1
     for texts in _texts(source, text):
-        for result in opened.predict_batch(texts, top_k=top_k, threshold=threshold):
-            write(result, top_k=top_k, threshold=threshold)
+        for result in opened.predict_batch(texts, top_k=shown, threshold=threshold):
+            if json:
+                answer_json(result.to_dict())
+            else:
+                answer(_plain_line(result, top_k))
         sys.stdout.flush()
 
 
@@ -76,30 +82,17 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _plain_line(result: Any, *, top_k: int, threshold: float | None) -> None:
+def _plain_line(result: Any, top_k: int | None) -> str:
+    """Label, tab, score, and so on; `uncertain` at the end where a threshold says so."""
     fields: list[str] = []
     for label, score in _ranked(result, top_k):
         fields += [one_field(label), f"{score:.4f}"]
-    if _uncertain(result, threshold):
-        fields.append("uncertain")
-    answer("\t".join(fields))
+    return "\t".join([*fields, "uncertain"] if result.uncertain else fields)
 
 
-def _json_line(result: Any, *, top_k: int, threshold: float | None) -> None:
-    values = result.to_dict()
-    if threshold is not None and result.labels is None:
-        values["uncertain"] = _uncertain(result, threshold)
-    answer_json(values)
-
-
-def _ranked(result: Any, top_k: int) -> list[tuple[str, float]]:
-    """What a plain line shows: the best labels, or, where several may hold, those that were given."""
-    if result.labels is not None and top_k == 1:
+def _ranked(result: Any, top_k: int | None) -> list[tuple[str, float]]:
+    """The labels of a line: the answer and the next best, or, where several may hold, those that were given."""
+    if top_k is None and result.labels is not None:
         return [(label, result.scores[label]) for label in result.labels] or [("", result.score)]
-    if top_k == 1:
-        return [(result.label, result.score)]
-    return sorted(result.scores.items(), key=lambda pair: -pair[1])[:top_k]
-
-
-def _uncertain(result: Any, threshold: float | None) -> bool:
-    return threshold is not None and result.labels is None and result.score < threshold
+    others = [(label, score) for label, score in result.scores.items() if label != result.label]
+    return [(result.label, result.score), *others][: top_k or 1]
