@@ -97,18 +97,7 @@ static void pack(const Weights& weights, Packed& packed) {
 // sum[m][v] += panel^T a[m] for M rows, a[m] K floats long.
 template <int M, int V>
 static GATEWORK_INLINE void multiply(const float* const* a, const float* panel, std::int64_t depth, Vec (&sum)[M][V]) {
-    std::int64_t k = 0;
-    if constexpr (M == 1) {
-        // One row alone has too few sums to hide the latency of an addition; two sets of them do.
-        Vec odd[V] = {};
-        for (; k + 2 <= depth; k += 2, panel += 2 * V * kLanes)
-            for (int v = 0; v < V; ++v) {
-                sum[0][v] += load(panel + v * kLanes) * a[0][k];
-                odd[v] += load(panel + (V + v) * kLanes) * a[0][k + 1];
-            }
-        for (int v = 0; v < V; ++v) sum[0][v] += odd[v];
-    }
-    for (; k < depth; ++k, panel += V * kLanes)
+    for (std::int64_t k = 0; k < depth; ++k, panel += V * kLanes)
         for (int v = 0; v < V; ++v) {
             const Vec weight = load(panel + v * kLanes);
             for (int m = 0; m < M; ++m) sum[m][v] += weight * a[m][k];

@@ -18,10 +18,14 @@ from gatework.core.gates import GRU_GATES
 
 
 class GRUState(NamedTuple):
+    """What is carried from step to step."""
+
     h_BH: Array
 
 
 class GRUParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GH: Array
     b_G: Array
@@ -39,6 +43,7 @@ def step(xp: Module, x_BI: Array, state: GRUState, p: GRUParams) -> GRUState:
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     packed = 3 * units
     return {"w_GI": (packed, inputs), "r_GH": (packed, units), "b_G": (packed,), "rb_G": (packed,)}
 

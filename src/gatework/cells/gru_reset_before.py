@@ -18,6 +18,8 @@ from gatework.core.gates import GRU_GATES
 
 
 class GRUResetBeforeParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GH: Array
     b_G: Array
@@ -34,6 +36,7 @@ def step(xp: Module, x_BI: Array, state: GRUState, p: GRUResetBeforeParams) -> G
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     return {"w_GI": (3 * units, inputs), "r_GH": (3 * units, units), "b_G": (3 * units,)}
 
 

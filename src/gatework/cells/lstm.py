@@ -16,11 +16,15 @@ from gatework.core.gates import LSTM_GATES
 
 
 class LSTMState(NamedTuple):
+    """What is carried from step to step."""
+
     h_BH: Array
     c_BH: Array
 
 
 class LSTMParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GH: Array
     b_G: Array
@@ -35,6 +39,7 @@ def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMParams) -> LSTMState:
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     return {"w_GI": (4 * units, inputs), "r_GH": (4 * units, units), "b_G": (4 * units,)}
 
 

@@ -27,6 +27,7 @@ def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMParams) -> LSTMState:
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     return {"w_GI": (3 * units, inputs), "r_GH": (3 * units, units), "b_G": (3 * units,)}
 
 

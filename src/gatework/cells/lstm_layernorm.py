@@ -24,6 +24,8 @@ EPSILON = 1e-5
 
 
 class LSTMLayerNormParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GH: Array
     b_G: Array
@@ -51,6 +53,7 @@ def normalise(xp: Module, a_BN: Array) -> Array:
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     gains: Shapes = {"gx_G": (4 * units,), "gr_G": (4 * units,), "gc_H": (units,), "bc_H": (units,)}
     return {**plain_shapes(inputs, units, 0), **gains}
 

@@ -20,6 +20,8 @@ from gatework.core.gates import LSTM_GATES
 
 
 class LSTMPeepholeParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GH: Array
     b_G: Array
@@ -40,6 +42,7 @@ def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMPeepholeParams) -> LS
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     return {**plain_shapes(inputs, units, 0), "pi_H": (units,), "pf_H": (units,), "po_H": (units,)}
 
 

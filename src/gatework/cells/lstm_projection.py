@@ -17,11 +17,15 @@ from gatework.core.gates import LSTM_GATES
 
 
 class LSTMProjectionState(NamedTuple):
+    """What is carried from step to step."""
+
     h_BP: Array
     c_BH: Array
 
 
 class LSTMProjectionParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GP: Array
     b_G: Array
@@ -37,6 +41,7 @@ def step(xp: Module, x_BI: Array, state: LSTMProjectionState, p: LSTMProjectionP
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     return {
         "w_GI": (4 * units, inputs),
         "r_GP": (4 * units, projection),

@@ -14,10 +14,14 @@ from gatework.cells.cell import Array, Cell, Module, Shapes
 
 
 class RNNState(NamedTuple):
+    """What is carried from step to step."""
+
     h_BH: Array
 
 
 class RNNParams(NamedTuple):
+    """Weights; see the equation above."""
+
     w_GI: Array
     r_GH: Array
     b_G: Array
@@ -39,6 +43,7 @@ def _preactivation(x_BI: Array, state: RNNState, p: RNNParams) -> Array:
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
+    """Shapes of the parameters."""
     return {"w_GI": (units, inputs), "r_GH": (units, units), "b_G": (units,)}
 
 

@@ -1,7 +1,7 @@
 """The compiled kernels' Python face: arrays in and out, NumPy where the extension is missing.
 
-    packed = pack("lstm", {"w_GI": ..., "r_GH": ..., "b_G": ...})
-    y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
+packed = pack("lstm", {"w_GI": ..., "r_GH": ..., "b_G": ...})
+y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
 """
 
 from __future__ import annotations
