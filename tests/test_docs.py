@@ -75,7 +75,9 @@ def test_template_has_every_key_and_is_a_recipe(tmp_path):
     build_recipe(tomllib.loads(text))
     uncommented = re.sub(r"^# (\w+ = (?!\.\.\.))", r"\1", text, flags=re.MULTILINE)
     given = build_recipe(tomllib.loads(uncommented))
-    assert given.model_dump(exclude={"data"}) == Recipe().model_dump(exclude={"data"}), "a shown default is not the default"
+    assert given.model_dump(exclude={"data"}) == Recipe().model_dump(exclude={"data"}), (
+        "a shown default is not the default"
+    )
 
 
 def _commands(text: str) -> set[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from cli.reviews import TINY_SETTINGS, write_reviews
 from gatework.cli import main
-from tests.cli.reviews import TINY_SETTINGS, write_reviews
 
 
 @dataclass

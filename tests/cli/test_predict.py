@@ -65,7 +65,10 @@ def test_no_line_is_dropped_or_merged(gatework, model, tmp_path, data, count, do
 
 def test_windows_line_ends_change_no_answer(gatework, model):
     texts = b"great film\nawful\n\n"
-    assert gatework("predict", model, stdin=texts).out == gatework("predict", model, stdin=texts.replace(b"\n", b"\r\n")).out
+    assert (
+        gatework("predict", model, stdin=texts).out
+        == gatework("predict", model, stdin=texts.replace(b"\n", b"\r\n")).out
+    )
 
 
 def test_order_is_kept_however_long_the_texts(gatework, model):
@@ -145,7 +148,13 @@ def test_wrong_encoding_names_the_line(gatework, model, tmp_path):
 
 
 def test_chinese_survives_any_locale(model):
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
     done = subprocess.run(
         [*RUN, str(model), "-"], input="很棒 好\n".encode(), capture_output=True, env=environment, timeout=60
     )

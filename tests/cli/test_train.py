@@ -10,7 +10,7 @@ import time
 import pytest
 
 import gatework as package
-from tests.cli.reviews import TINY_SETTINGS, write_reviews
+from cli.reviews import TINY_SETTINGS, write_reviews
 
 RUN = [sys.executable, "-c", "import sys; from gatework.cli import main; sys.exit(main())", "train"]
 

@@ -7,7 +7,8 @@ from gatework.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("text", "want"), [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("1.5h", 5400), (" 2 M ", 120), ("1d", 86400)]
+    ("text", "want"),
+    [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("1.5h", 5400), (" 2 M ", 120), ("1d", 86400)],
 )
 def test_seconds(text, want):
     assert seconds(text, option="--time-budget") == want

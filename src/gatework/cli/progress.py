@@ -27,7 +27,9 @@ class TrainingProgress:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -40,7 +42,9 @@ class TrainingProgress:
 
     def __call__(self, now: Any) -> None:
         """Where training is: a `gatework.train.Progress`."""
-        text = f"{now.stage}, epoch {now.epoch}/{now.epochs}, loss {now.loss:.4f}, {now.tokens_per_second:,.0f} tokens/s"
+        text = (
+            f"{now.stage}, epoch {now.epoch}/{now.epochs}, loss {now.loss:.4f}, {now.tokens_per_second:,.0f} tokens/s"
+        )
         if self._bar is not None:
             if self._row is None:
                 self._row = self._bar.add_task(text, total=1.0, left="?")

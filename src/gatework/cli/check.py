@@ -1,0 +1,39 @@
+"""`gatework check`: every problem of a data set before training meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gatework.cli.output import answer, answer_json, say
+from gatework.cli.source import recipe_of
+
+
+def run(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A data file, a folder that holds train.*, or a recipe (.toml).")
+    ],
+    task: Annotated[str, typer.Option("--task", "-t", help="The task the data are for.")] = "classify",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe option, such as data.text=body; repeatable."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Report every problem of a data set with file and line. Status 2 if something would stop training."""
+    from gatework.tasks import TASKS
+    from gatework.text import check
+
+    TASKS[task]
+    data = recipe_of(source, overrides=settings or [], say=say).data
+    parts = {"train": data.train, "dev": data.dev, "test": data.test}
+    report = check({part: Path(path) for part, path in parts.items() if isinstance(path, str)}, data)
+    if json:
+        answer_json(report.to_dict())
+    else:
+        for line in report.lines():
+            answer(line)
+    if report.errors:
+        raise typer.Exit(2)
