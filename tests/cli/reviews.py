@@ -13,12 +13,12 @@ TINY = {
     "train.learning_rate": 0.02,
 }
 TINY_SETTINGS = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-GOOD = "great lovely wonderful splendid 好 很棒".split()
-BAD = "awful boring dreadful terrible 差 糟糕".split()
-PLAIN = "the film was a story of two people in town 这 电影".split()
+GOOD = ["great", "lovely", "wonderful", "splendid", "好", "很棒"]
+BAD = ["awful", "boring", "dreadful", "terrible", "差", "糟糕"]
+PLAIN = ["the", "film", "was", "a", "story", "of", "two", "people", "in", "town", "这", "电影"]
 
 
-def write_reviews(path, count, seed:
+def write_reviews(path, count, seed):
     """A TSV file of label, text that a small model learns at once."""
     rng = np.random.default_rng(seed)
     lines = []

@@ -1,0 +1,47 @@
+"""`gatework evaluate`: how good a model is on labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gatework.cli.output import answer, answer_json, say
+from gatework.cli.writable import check_writable
+from gatework.core.errors import DataError
+
+
+def run(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, made by `gatework train`.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled examples: CSV, TSV, JSON lines, fastText.")],
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="FILE", help="Write every row with its answer, as JSON lines.")
+    ] = None,
+    confusion: Annotated[
+        Path | None, typer.Option("--confusion", metavar="PNG", help="Draw the confusion matrix (extra `plots`).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="How to read DATA, such as data.label=stars; repeatable."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Measure a model on labelled data, with confidence intervals."""
+    from gatework.runtime import load
+    from gatework.tasks import TASKS
+
+    if not data.exists():
+        raise DataError(f"{data}: no such file. Give a file of labelled examples.")
+    for path in (predictions, confusion):
+        if path is not None:
+            check_writable(path)
+    opened = load(model)
+    task = TASKS[opened.task]
+    metrics = opened.evaluate(data, settings or [], predictions=predictions)
+    if confusion is not None:
+        say(f"confusion matrix: {confusion}")
+    if json:
+        answer_json({"task": task.name, "data": str(data), "n": metrics["n"], "metrics": metrics})
+    else:
+        answer(task.report(metrics))
