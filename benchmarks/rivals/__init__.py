@@ -1,0 +1,1 @@
+"""What a user would pick instead, measured on the same files with the same splits."""
