@@ -142,6 +142,15 @@ void bind(nb::module_& module) {
         .def_prop_ro("nbytes", &PackedWeights::bytes);
     module.def("forward", &forward, "weights"_a, "x"_a.noconvert(), "lengths"_a.noconvert(), "h0"_a.noconvert(),
                "c0"_a.noconvert().none(), "y"_a.noconvert(), "h"_a.noconvert(), "c"_a.noconvert().none(), "reverse"_a);
+    module.def(
+        "multiply_adds",
+        [](const std::string& level, std::int64_t rounds, float factor) {
+            const Kernels& kernels = level_named(level);
+            nb::gil_scoped_release release;
+            float out = 0.0f;
+            return kernels.multiply_adds(rounds, factor, &out);
+        },
+        "level"_a, "rounds"_a, "factor"_a);
     module.def("activate", &activate, "level"_a, "function"_a, "x"_a.noconvert(), "y"_a.noconvert());
 }
 

@@ -99,6 +99,9 @@ struct Kernels {
     void (*forward)(const Packed& packed, const Schedule& schedule, const Sequences& sequences);
     // y[i] = f(x[i]); for tests of the approximations. f: 0 sigmoid, 1 tanh, 2 relu. n a multiple of 16.
     void (*activate)(int f, const float* x, float* y, std::int64_t n);
+    // `rounds` x 12 independent vector multiply-adds in registers, and how many operations that was: a measure of the
+    // machine's peak for benchmarks. The sum written to `out` keeps the work from being left out.
+    std::int64_t (*multiply_adds)(std::int64_t rounds, float factor, float* out);
 };
 
 // Levels this processor can run, slowest first, and how many.

@@ -385,6 +385,19 @@ static void activate(int f, const float* x, float* y, std::int64_t n) {
     }
 }
 
+static std::int64_t multiply_adds(std::int64_t rounds, float factor, float* out) {
+    const Vec a = constant(factor), b = constant(1.0f - factor);
+    Vec sum[12];
+    for (int i = 0; i < 12; ++i) sum[i] = constant((float)i);
+    for (std::int64_t round = 0; round < rounds; ++round)
+        for (int i = 0; i < 12; ++i) sum[i] = sum[i] * a + b;
+    for (int i = 1; i < 12; ++i) sum[0] += sum[i];
+    float lanes[kLanes];
+    store(lanes, sum[0]);
+    *out = lanes[0];
+    return rounds * 12 * 2 * kLanes;
+}
+
 }  // namespace level_...
 
 extern const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME);
@@ -395,6 +408,7 @@ const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME) = {
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::scratch_floats,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::forward,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::activate,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::multiply_adds,
 };
 
 }  // namespace gatework::recurrent
