@@ -57,8 +57,19 @@ class Codec(ABC):
         """Several encoded examples as one batch for the network."""
 
     @abstractmethod
-    def decode(self, logits: FloatArray, encoded: Sequence[Any], **options: Any) -> list[Any]:
-        """Answers, one for each encoded example, in order. `options` are what a single prediction may override."""
+    def decode(
+        self,
+        logits: FloatArray,
+        encoded: Sequence[Any],
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+    ) -> list[Any]:
+        """Answers, one for each encoded example, in order.
+
+        A single prediction may override: `top_k`, how many answers to rank; `threshold`, the score from which on one
+        counts. A task that has neither refuses them with a ConfigError.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

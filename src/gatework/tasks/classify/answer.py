@@ -126,14 +126,17 @@ def probabilities(logits_BC: FloatArray, settings: Settings, empty_B: BoolArray 
 
 def decisions(p_BC: FloatArray, settings: Settings, empty_B: BoolArray | None = None) -> npt.NDArray[Any]:
     """The answers as numbers: label ids, int64, (B,), or for multi-label which labels are given, bool, (B, C)."""
+    chosen: npt.NDArray[Any]
     if settings.multi_label:
-        given_BC: npt.NDArray[Any] = p_BC >= (np.asarray(settings.thresholds) if settings.thresholds else 0.5)
-        return given_BC
+        chosen = p_BC >= (np.asarray(settings.thresholds) if settings.thresholds else 0.5)
+        return chosen
     if not settings.thresholds:
-        return p_BC.argmax(axis=1)
+        chosen = p_BC.argmax(axis=1)
+        return chosen
     # A tuned threshold weighs the evidence of a text; an empty text has none, so its answer is the commonest label.
     t_BC = np.where(np.zeros(len(p_BC), bool) if empty_B is None else empty_B, 0.0, 1.0)[:, None] * settings.thresholds
-    return (p_BC - t_BC).argmax(axis=1)
+    chosen = (p_BC - t_BC).argmax(axis=1)
+    return chosen
 
 
 def decode(

@@ -17,6 +17,8 @@ N examples, C labels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +29,7 @@ COLDEST, HOTTEST = 0.2, 20.0
 """Temperatures searched."""
 
 
-def calibrate(logits_NC: FloatArray, targets: npt.NDArray[np.generic]) -> float:
+def calibrate(logits_NC: FloatArray, targets: npt.NDArray[Any]) -> float:
     """The temperature that makes the targets likeliest, in [0.2, 20].
 
     Args:
@@ -82,7 +84,7 @@ def tune_threshold(p_N: FloatArray, truth_N: npt.NDArray[np.bool_], *, anchor: f
     return float(nearest_K[np.abs(nearest_K - anchor).argmin()])
 
 
-def tune_thresholds(p_NC: FloatArray, targets: npt.NDArray[np.generic], positive: int | None) -> tuple[float, ...]:
+def tune_thresholds(p_NC: FloatArray, targets: npt.NDArray[Any], positive: int | None) -> tuple[float, ...]:
     """Thresholds for `answer.Settings`.
 
     Args:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gatework.core.errors import BundleError
+from gatework.core.strict_json import parse
 from gatework.tasks.classify.answer import Classification, FloatArray, Settings, decode
 from gatework.tasks.task import Codec
 
@@ -76,10 +77,7 @@ def open_codec(config: Mapping[str, Any], entries: Mapping[str, Any], *, source:
 def _labels(entries: Mapping[str, Any], source: str) -> tuple[str, ...]:
     if LABELS_ENTRY not in entries:
         raise BundleError(f"{source}: {LABELS_ENTRY} is missing. Export the model again.")
-    try:
-        labels = json.loads(bytes(entries[LABELS_ENTRY]))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{source}: {LABELS_ENTRY} is not JSON: {error}. Export the model again.") from None
+    labels = parse(entries[LABELS_ENTRY], source=f"{source}: {LABELS_ENTRY}")
     if not isinstance(labels, list) or not 2 <= len(labels) <= MOST_LABELS:
         raise BundleError(f"{source}: {LABELS_ENTRY} must be a list of at least two names. Export the model again.")
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):

@@ -45,9 +45,7 @@ def intervals(
     return {"accuracy": _middle(accuracy), "f1": _middle(f1)}
 
 
-def multi_label_intervals(
-    counts_N3: IntArray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, list[float]]:
+def multi_label_intervals(counts_N3: IntArray, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, list[float]]:
     """95 % intervals of exact match and micro F1, from each example's true, false and missed labels, (N, 3)."""
     kinds_K3, times_K = np.unique(counts_N3, axis=0, return_counts=True)
     exact_K = (kinds_K3[:, 1:] == 0).all(axis=1)

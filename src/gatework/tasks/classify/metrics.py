@@ -63,8 +63,8 @@ def metrics(
         resamples: bootstrap resamples for `interval`, 95 % intervals of accuracy and F1; 0 leaves it out.
             1000 is plenty.
         seed: of the bootstrap.
-    Returns: the names in `NAMES`, and `n`, `multi_label`, `per_class`, `confusion` (rows truth, columns answer, in the order of
-        `labels`; None for multi-label and above 100 labels), `positive`, and `interval` if asked for.
+    Returns: the names in `NAMES`, and `n`, `multi_label`, `per_class`, `confusion` (rows truth, columns answer, in the
+        order of `labels`; None for multi-label and above 100 labels), `positive`, and `interval` if asked for.
     Raises: DataError: there are no examples.
     """
     targets = np.asarray(targets)

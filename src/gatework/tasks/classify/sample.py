@@ -13,7 +13,7 @@ import numpy as np
 
 OWN = {"animal": ["cat", "horse", "heron"], "colour": ["red", "teal", "amber"], "number": ["six", "forty", "nine"]}
 PAIRS = {"animal": "small grey", "colour": "grey small", "number": "many small"}
-FILLER = "the a of on with some very quite here there now then old new one thing place day".split()
+FILLER = ["the", "a", "of", "on", "with", "some", "very", "here", "now", "then", "old", "new", "thing", "place", "day"]
 
 
 def write_sample(folder: Path, *, seed: int = 1) -> tuple[dict[str, dict[str, Any]], float]:

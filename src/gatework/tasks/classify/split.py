@@ -44,10 +44,9 @@ def hold_back(
     kept_U = np.zeros(groups, dtype=bool)
     counts_C = np.bincount(pairs[:, 0], minlength=labels) if len(pairs) else np.zeros(labels, dtype=np.int64)
     for label in np.argsort(counts_C, kind="stable").tolist():
-        carriers, times = np.unique(pairs[pairs[:, 0] == label, 1], return_counts=True) if len(pairs) else ([], [])
-        if len(carriers) == 0:
-            continue
-        _take(np.asarray(carriers), np.asarray(times), fraction, rank_U, taken_U, kept_U)
+        if counts_C[label]:
+            carriers, times = np.unique(pairs[pairs[:, 0] == label, 1], return_counts=True)
+            _take(carriers, times, fraction, rank_U, taken_U, kept_U)
     _take_unlabelled(np.unique(group_N[unlabelled_N]), fraction, size_U, rank_U, taken_U, kept_U)
     held_N: BoolArray = taken_U[group_N]
     return held_N

@@ -1,0 +1,95 @@
+"""A matplotlib figure that needs no display, draws Chinese where it can, and is written whole or not at all.
+
+matplotlib draws a character that its font lacks as an empty box and warns in many words. So the fonts installed are
+asked which of them has every character of the labels; where none has, one warning says what to install.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gatework.core.errors import MissingExtraError
+
+PREFERRED = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
+             "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Noto Sans SC", "Droid Sans Fallback")  # fmt: skip
+"""Chinese fonts people have, best looking first; any other that has the characters will do."""
+NO_GLYPHS = ("Last Resort", "Adobe Blank", "Adobe NotDef")
+"""Fonts that claim every character and draw boxes."""
+
+
+def new_figure(*, width: float, height: float, texts: Iterable[str]) -> Any:
+    """A figure, inches wide and high, whose default font has the characters of `texts` if any font does.
+
+    Returns: a `matplotlib.figure.Figure` and the font family names to draw `texts` with.
+    Raises: MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise MissingExtraError("a plot", "plots") from None
+    return Figure(figsize=(width, height), layout="constrained"), font_families(texts)
+
+
+def font_families(texts: Iterable[str]) -> list[str]:
+    """Font families that between them have every character of `texts`, DejaVu Sans first. Warns where none do."""
+    needed = {ord(mark) for text in texts for mark in text if mark.isprintable() and not mark.isspace()}
+    families = ["DejaVu Sans"]
+    for name, characters in _installed_fonts():
+        if name == "DejaVu Sans":
+            needed -= characters
+    while needed:
+        name, characters = max(
+            _installed_fonts(), key=lambda font: (len(needed & font[1]), -_rank(font[0])), default=("", frozenset())
+        )
+        if not needed & characters:
+            shown = "".join(chr(code) for code in sorted(needed)[:8])
+            warnings.warn(
+                f"no installed font has {shown!r}; the plot shows boxes in their place. "
+                "Install a font that does, such as Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk).",
+                stacklevel=4,
+            )
+            break
+        families.append(name)
+        needed -= characters
+    return families
+
+
+def _rank(name: str) -> int:
+    return PREFERRED.index(name) if name in PREFERRED else len(PREFERRED)
+
+
+@lru_cache(maxsize=1)
+def _installed_fonts() -> list[tuple[str, frozenset[int]]]:
+    """Family and character codes of every upright regular font that matplotlib finds."""
+    from matplotlib.font_manager import fontManager
+    from matplotlib.ft2font import FT2Font
+
+    fonts = []
+    for entry in fontManager.ttflist:
+        regular = entry.style == "normal" and entry.weight in (400, "normal", "regular")
+        if not regular or entry.name.startswith(NO_GLYPHS):
+            continue
+        try:
+            fonts.append((entry.name, frozenset(FT2Font(entry.fname).get_charmap())))
+        except (OSError, RuntimeError):  # removed since matplotlib listed it, or damaged
+            continue
+    return fonts
+
+
+def save_png(figure: Any, path: str | Path, *, dots_per_inch: int = 150) -> Path:
+    """Write a figure; the file appears whole or not at all. Raises OutputError."""
+    from gatework.core.files import atomic_write
+
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # `font_families` has said it once already, in words that help.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
+        figure.savefig(buffer, format="png", dpi=dots_per_inch)
+    with atomic_write(Path(path)) as file:
+        file.write(buffer.getvalue())
+    return Path(path)

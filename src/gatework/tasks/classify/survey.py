@@ -1,0 +1,124 @@
+"""A first look through a data file before anything is trained: its labels, their lines, and what its texts are.
+
+Reading stops at the first mistake, with file and line; `gatework check` lists them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.errors import DataError
+from gatework.tasks.classify.evaluate import label_ids
+
+if TYPE_CHECKING:
+    from gatework.text import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What one pass over a file found. N examples; their texts are not kept."""
+
+    path: str
+    rows_N: list[tuple[str, ...]] = field(repr=False)
+    """Labels of each example; equal tuples are one object."""
+    text_N: npt.NDArray[np.uint64] = field(repr=False)
+    """A hash of each text, surrounding space apart."""
+    first_line: dict[str, int]
+    """Line where each label first stands."""
+    counts: Counter[str]
+    """Examples with each label."""
+    blank: int
+    """Texts of white space alone."""
+
+    def __len__(self) -> int:
+        return len(self.rows_N)
+
+    unlabelled_line: int | None = None
+    """Where the first example without any label stands."""
+
+    @property
+    def several(self) -> bool:
+        """Whether some example has more than one label."""
+        return any(len(row) > 1 for row in self.rows_N)
+
+    def place(self, label: str) -> str:
+        return f"{self.path}:{self.first_line[label]}"
+
+    def lone_labels(self) -> list[str]:
+        """Labels that stand with one text alone, however often."""
+        first: dict[str, int] = {}
+        lone = dict.fromkeys(self.counts, True)
+        for row, text in zip(self.rows_N, self.text_N.tolist(), strict=True):
+            for label in row:
+                if first.setdefault(label, text) != text:
+                    lone[label] = False
+        return [label for label, alone in lone.items() if alone]
+
+
+def survey(
+    path: str, examples: Iterable[Example], *, known: dict[str, int] | None = None, multi_label: bool = False
+) -> Survey:
+    """Look through labelled examples.
+
+    Args:
+        path: name of the file for errors.
+        examples: its examples.
+        known: label ids of training, where this is a dev or test file; any other label is an error.
+        multi_label: whether an example may have any number of labels.
+    Raises: DataError: no examples; no label or several where one is needed; an unknown label.
+    """
+    rows: list[tuple[str, ...]] = []
+    kinds: dict[tuple[str, ...], tuple[str, ...]] = {}
+    hashes, first_line, counts, blank = bytearray(), dict[str, int](), Counter[str](), 0
+    unlabelled_line = None
+    for example in examples:
+        labels = tuple(example.labels)
+        if labels not in kinds:
+            checked = known if known is not None else dict.fromkeys(labels, 0)
+            label_ids(labels, checked, multi_label, f"{path}:{example.line}")
+            for label in labels:
+                first_line.setdefault(label, example.line)
+            if not labels:
+                unlabelled_line = example.line
+        rows.append(kinds.setdefault(labels, labels))
+        counts.update(set(labels))
+        text = example.text.strip()
+        blank += not text
+        hashes += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    if not rows:
+        raise DataError(f"{path}: no examples. Give a file with a text and a label in each row.")
+    return Survey(
+        path=path,
+        rows_N=rows,
+        text_N=np.frombuffer(bytes(hashes), dtype=np.uint64),
+        first_line=first_line,
+        counts=counts,
+        blank=blank,
+        unlabelled_line=unlabelled_line,
+    )
+
+
+def label_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels in the order of the network's outputs: whole numbers by value, otherwise by their characters."""
+    names = list(labels)
+    if all(name.isascii() and name.isdigit() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
+
+
+def file_facts(path: str) -> dict[str, Any]:
+    """Name, size and SHA-256 of a file. The folder it lies in is nobody's business and is left out."""
+    digest, size = hashlib.sha256(), 0
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return {"file": Path(path).name, "bytes": size, "sha256": digest.hexdigest()}
