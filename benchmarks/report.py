@@ -215,6 +215,9 @@ def main() -> int:
     parser.add_argument("results", nargs="+", type=Path, help="results files, later ones over earlier ones")
     parser.add_argument("--readme", type=Path, help="file to put the tables into; default stdout")
     arguments = parser.parse_args()
+    missing = [path for path in (*arguments.results, *filter(None, [arguments.readme])) if not path.is_file()]
+    if missing:
+        sys.exit(f"{missing[0]}: no such file; name the files that the benchmarks wrote with --out.")
     results = merge(line for path in arguments.results for line in path.read_text(encoding="utf-8").splitlines())
     if not results:
         sys.exit("no results in these files: run the benchmarks first.")
