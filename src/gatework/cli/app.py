@@ -17,9 +17,10 @@ import typer
 import typer.core
 import typer.main
 
+from gatework.cli.values import convert_values
 from gatework.core.errors import ConfigError, Interrupted, UserError, nearest
 
-COMMANDS = ("demo", "tasks", "init", "check", "train", "evaluate", "predict", "info", "explain", "export", "find-lr")
+COMMANDS = ("demo", "tasks", "init", "check", "train", "evaluate", "predict", "info", "export", "find-lr")
 """Commands in the order of the help page; each is the function `run` of the module of that name."""
 
 
@@ -35,7 +36,9 @@ class LazyGroup(typer.core.TyperGroup):
         module = importlib.import_module(f"gatework.cli.{cmd_name.replace('-', '_')}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name, context_settings={"help_option_names": ["-h", "--help"]})(module.run)
-        return typer.main.get_command(app)
+        command = typer.main.get_command(app)
+        convert_values(command, module.run)
+        return command
 
 
 def _version(asked: bool) -> None:

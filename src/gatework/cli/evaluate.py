@@ -16,10 +16,14 @@ def run(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, made by `gatework train`.")],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled examples: CSV, TSV, JSON lines, fastText.")],
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="FILE", help="Write every row with its answer, as JSON lines.")
+        Path | None,
+        typer.Option("--predictions", metavar="FILE", help="Write every row with its answer, as JSON lines."),
     ] = None,
     confusion: Annotated[
         Path | None, typer.Option("--confusion", metavar="PNG", help="Draw the confusion matrix (extra `plots`).")
+    ] = None,
+    reliability: Annotated[
+        Path | None, typer.Option("--reliability", metavar="PNG", help="Draw how far scores can be trusted (`plots`).")
     ] = None,
     settings: Annotated[
         list[str] | None,

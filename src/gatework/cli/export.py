@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gatework.cli.output import answer, answer_json, size
-from gatework.cli.train import load_training
 from gatework.cli.writable import check_writable
 from gatework.core.errors import ConfigError, nearest
 
