@@ -176,7 +176,8 @@ def render(results: Results) -> str:
     helps = sorted(r["help_seconds"] for r in results.values() if "help_seconds" in r)
     if helps:
         lines += [f"`gatework --help`: {helps[len(helps) // 2]:.2f} s, median of 7 processes.", ""]
-    lines += ["### Where a rival is better", "", *losses(MEASURES, results), ""]
+    if any(system == OURS for system, _ in results):
+        lines += ["### Where a rival is better", "", *losses(MEASURES, results), ""]
     return "\n".join([*lines, "### Where the figures come from", "", *provenance(results)])
 
 

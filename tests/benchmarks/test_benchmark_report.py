@@ -73,6 +73,11 @@ def test_report_says_machine_date_version_and_command() -> None:
         assert part in text
 
 
+def test_rivals_alone_claim_nothing_about_us() -> None:
+    assert "Where a rival is better" not in render(merge([line("fasttext")]))
+    assert "Where a rival is better" in render(merge([line("gatework")]))
+
+
 def test_place_replaces_only_between_the_markers() -> None:
     once = place(f"top\n{BEGIN}\nold\n{END}\nbottom\n", "new")
     assert once == f"top\n{BEGIN}\n\nnew\n{END}\nbottom\n"
