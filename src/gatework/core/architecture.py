@@ -8,7 +8,10 @@ Weights carry these names (shapes beside them; V vocabulary, E embedding, H unit
 R n-gram rows, C outputs, P pooled width):
 
     embedding.weight                      (V, E)
-    characters.embedding.weight           (K, e), then characters.<part>...
+    characters.embedding.weight           (K, e)
+    characters.convolution.weight         (F, e, width)      of the CNN, see `nn.characters` for its padding
+    characters.convolution.bias           (F,)
+    characters.<forward|backward>.<parameter of the cell lstm>             of the BiLSTM
     encoder.<layer>.<forward|backward>.<parameter of the cell>     as the cell names them: w_GI, r_GH, b_G ...
     attention.w_AP (A, D*H), attention.b_A (A,), attention.v_A (A,)
     ngrams.weight                         (R, C)      one row of logits an n-gram

@@ -1,0 +1,38 @@
+"""Torch modules: what a network is made of while it is trained.
+
+`LSTM`, `GRU` and `RNN` stand in for those of `torch.nn`; `Network` builds an `Architecture` whole.
+"""
+
+from __future__ import annotations
+
+from gatework.nn.characters import CharacterComposition
+from gatework.nn.dropin import GRU, LSTM, RNN
+from gatework.nn.embedding import Embedding
+from gatework.nn.language_model import PretrainHead
+from gatework.nn.losses import Loss, balanced_class_weights
+from gatework.nn.network import Logits, Network
+from gatework.nn.ngrams import NgramBag
+from gatework.nn.pooling import Pooling
+from gatework.nn.recurrent import Direction, RecurrentStack, StackState, detach_state
+from gatework.nn.tensors import TensorBatch, to_tensors
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "CharacterComposition",
+    "Direction",
+    "Embedding",
+    "Logits",
+    "Loss",
+    "Network",
+    "NgramBag",
+    "Pooling",
+    "PretrainHead",
+    "RecurrentStack",
+    "StackState",
+    "TensorBatch",
+    "balanced_class_weights",
+    "detach_state",
+    "to_tensors",
+]

@@ -1,0 +1,63 @@
+"""Dropout in its several forms, made cheap.
+
+`torch.nn.functional.dropout` on the CPU spends eight times longer on its random numbers than on everything else, and
+about a fifth of a training step. Here four masks come from each 64-bit random number: 16 bits an element, so a chance
+is met to within 2^-17.
+
+B sequences, T time, F width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gatework.core.errors import ConfigError
+
+LEVELS = 1 << 16
+
+
+def check_chance(name: str, chance: float) -> float:
+    """`chance` as it is. Raises ConfigError outside [0, 1)."""
+    if not 0.0 <= chance < 1.0:
+        raise ConfigError(f"{name} must be in [0, 1), got {chance}. Use 0 to turn it off.")
+    return chance
+
+
+def keep_mask(shape: torch.Size | tuple[int, ...], chance: float, like: Tensor) -> Tensor:
+    """0 with probability `chance`, else 1 / (1 - chance): a factor whose mean is 1, in `like`'s dtype and device."""
+    if like.device.type != "cpu":
+        return torch.nn.functional.dropout(like.new_ones(shape), chance)
+    count = 1
+    for size in shape:
+        count *= size
+    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
+    # At least one level and never all: a chance however small or large still does something.
+    dropped = min(max(round(chance * LEVELS), 1), LEVELS - 1)
+    kept = words.view(torch.int16)[:count].view(shape) >= dropped - LEVELS // 2
+    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+def dropout(x: Tensor, chance: float, training: bool) -> Tensor:
+    """Each element dropped on its own. `x` itself when not training or the chance is 0."""
+    if not training or chance == 0.0:
+        return x
+    return x * keep_mask(x.shape, chance, x)
+
+
+def locked_dropout(x_BTF: Tensor, chance: float, training: bool) -> Tensor:
+    """One mask a sequence, the same at every step.
+
+    Source: Gal and Ghahramani, arXiv:1512.05287, section 4.
+    """
+    if not training or chance == 0.0:
+        return x_BTF
+    return x_BTF * keep_mask((x_BTF.shape[0], 1, x_BTF.shape[2]), chance, x_BTF)
+
+
+def word_dropout(tokens_BT: Tensor, chance: float, training: bool, unknown: int = 1) -> Tensor:
+    """Each real token (id > 0) replaced by the unknown token with probability `chance`."""
+    if not training or chance == 0.0:
+        return tokens_BT
+    drawn = torch.rand(tokens_BT.shape, device=tokens_BT.device) < chance
+    return tokens_BT.masked_fill(drawn & (tokens_BT > 0), unknown)

@@ -1,0 +1,114 @@
+"""Pre-training of the embedding and the first recurrent layer as a language model, in both directions.
+
+The forward LSTM's output at a token predicts the next token, the backward one's the token before, each through its own
+small projection to the embedding's width; the embedding is the output table too. Deeper layers see both directions,
+so what they should predict would be in their input; they start from their initial weights.
+
+The loss is a sampled softmax: the wanted token against K tokens drawn from q for the whole batch, each score less
+log q. Scores cost N x K, not N x V.
+
+    loss = -log( exp(s_t - log q_t) / (exp(s_t - log q_t) + sum over drawn k != t of exp(s_k - log q_k)) )
+
+W windows, T time, N predicted tokens, E embedding, H outputs of a direction, K negatives, V vocabulary.
+Sources: Peters et al., arXiv:1802.05365; Jean et al., arXiv:1412.2007; Press and Wolf, arXiv:1608.05859.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gatework.core.errors import ConfigError
+from gatework.nn.dropout import dropout
+from gatework.nn.network import Network
+from gatework.nn.tensors import TensorBatch
+
+FLATTENED = 0.75
+"""Exponent that draws rare tokens more often than their share (Mikolov et al., arXiv:1310.4546)."""
+
+
+class PretrainHead(nn.Module):
+    """What pre-training adds to a network: projections, biases of tokens, the distribution of negatives."""
+
+    log_q_V: Tensor
+    cumulative_V: Tensor
+
+    def __init__(
+        self, network: Network, vocabulary_counts: Sequence[int] | npt.NDArray[np.integer], *, negatives: int = 1024
+    ) -> None:
+        """
+        Args:
+            network: its embedding and first layer are trained by this head's loss. Held, so `state_dict` has all.
+            vocabulary_counts: how often each token id occurs in the training text, (V,); 0 for padding.
+            negatives: K.
+        Raises: ConfigError: the counts do not fit the vocabulary or are all zero.
+        """
+        super().__init__()
+        counts_V = torch.as_tensor(np.array(vocabulary_counts), dtype=torch.float64)
+        vocabulary, width = network.embedding.weight.shape
+        if counts_V.shape != (vocabulary,) or counts_V.sum() <= 0:
+            raise ConfigError(f"vocabulary_counts must be {vocabulary} counts, some above 0, got {len(counts_V)}.")
+        self.network, self.negatives = network, negatives
+        self.projections = nn.ModuleList(
+            nn.Linear(direction.outputs, width) for direction in network.encoder.first_directions()
+        )
+        # A count of one more keeps every score finite; padding is never drawn and never wanted.
+        shares_V = counts_V + 1.0
+        shares_V[0] = 0.0
+        self.bias_V = nn.Parameter(torch.log(shares_V / shares_V.sum()).clamp(min=-30.0).float())
+        q_V = shares_V.pow(FLATTENED)
+        q_V /= q_V.sum()
+        self.register_buffer("log_q_V", torch.log(q_V).clamp(min=-30.0).float())
+        self.register_buffer("cumulative_V", q_V.cumsum(0))
+
+    def loss(self, batch: TensorBatch) -> Tensor:
+        """Mean over directions of the mean nats a token; 0 when no window has two tokens."""
+        lengths_W = batch.lengths_W.to(batch.tokens_WT.device)
+        steps_T = torch.arange(batch.tokens_WT.shape[1], device=lengths_W.device)
+        pairs_WT = steps_T[1:] < lengths_W[:, None]
+        if not pairs_WT.any():
+            return self.bias_V.sum() * 0.0
+        outputs = self.network.encoder.first_layer(self.network.embed(batch), lengths_B=batch.lengths_W)
+        drawn_K = self._draw()
+        chance, training = self.network.dropout, self.training
+        losses = []
+        for place, (y_WTH, projection) in enumerate(zip(outputs, self.projections, strict=True)):
+            seen, wanted = (slice(1, None), slice(None, -1)) if place else (slice(None, -1), slice(1, None))
+            h_NH = dropout(y_WTH[:, seen][pairs_WT], chance, training)
+            losses.append(self._sampled(projection(h_NH), batch.tokens_WT[:, wanted][pairs_WT], drawn_K))
+        return torch.stack(losses).mean()
+
+    def sparse_parameters(self) -> list[nn.Parameter]:
+        """What pre-training changes and gives sparse gradients."""
+        weight = self.network.embedding.weight
+        return [weight] if weight.requires_grad and self.network.embedding.sparse else []
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """What pre-training changes with ordinary gradients: first layer, characters, projections, biases."""
+        parts: list[nn.Module] = [self.network.encoder.layers[0], self.projections]
+        parts += [self.network.characters] if self.network.characters is not None else []
+        found = [parameter for part in parts for parameter in part.parameters()] + [self.bias_V]
+        weight = self.network.embedding.weight
+        return found + ([weight] if weight.requires_grad and not self.network.embedding.sparse else [])
+
+    def _draw(self) -> Tensor:
+        uniform_K = torch.rand(self.negatives, dtype=torch.float64, device=self.cumulative_V.device)
+        return torch.searchsorted(self.cumulative_V, uniform_K).clamp(1, len(self.cumulative_V) - 1)
+
+    def _sampled(self, o_NE: Tensor, wanted_N: Tensor, drawn_K: Tensor) -> Tensor:
+        right_N = (o_NE * self._vectors(wanted_N)).sum(1) + self._offset(wanted_N)
+        other_NK = torch.addmm(self._offset(drawn_K), o_NE, self._vectors(drawn_K).T)
+        # The wanted token, drawn by chance, is no negative of its own.
+        other_NK = other_NK.masked_fill(wanted_N[:, None] == drawn_K, -torch.inf)
+        return nn.functional.softplus(other_NK.float().logsumexp(1) - right_N.float()).mean()
+
+    def _vectors(self, tokens: Tensor) -> Tensor:
+        vectors: Tensor = self.network.embedding(tokens)
+        return vectors
+
+    def _offset(self, tokens: Tensor) -> Tensor:
+        return self.bias_V.index_select(0, tokens) - self.log_q_V.index_select(0, tokens)

@@ -1,0 +1,31 @@
+"""Side features: each n-gram of a text adds a row of logits.
+
+    logits = sum of the rows of the text's distinct n-grams / sqrt(max(1, their number))
+
+The table's gradient is sparse: a step costs what the batch's rows cost, not what the table does.
+
+N n-grams of the batch, B sequences, R rows, C outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class NgramBag(nn.Module):
+    """Rows of a table summed a sequence. Rows begin at zero: an n-gram says nothing until it has been learned."""
+
+    sparse = True
+
+    def __init__(self, rows: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(rows, outputs))
+
+    def forward(self, rows_N: Tensor, starts_B: Tensor) -> Tensor:
+        """logits_BC. `starts_B` holds B + 1 entries, the end too; a sequence without n-grams gets zeros."""
+        sums_BC = nn.functional.embedding_bag(
+            rows_N, self.weight, starts_B, mode="sum", sparse=True, include_last_offset=True
+        )
+        counts_B = starts_B.diff().clamp(min=1)
+        return sums_BC * counts_B.to(sums_BC.dtype).rsqrt()[:, None]

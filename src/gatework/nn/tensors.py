@@ -1,0 +1,51 @@
+"""A batch as tensors: what `core.batch.TextBatch` is in NumPy, for the modules here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatework.core.batch import IntArray, TextBatch
+
+
+class TensorBatch(NamedTuple):
+    """The fields of `TextBatch`, as int64 tensors. See there for what each holds."""
+
+    tokens_WT: Tensor
+    lengths_W: Tensor
+    sequence_W: Tensor
+    sequences: int
+    ngram_rows_N: Tensor
+    ngram_starts_B: Tensor
+    characters_WTK: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> TensorBatch:
+        """The batch on a device. Lengths and sequence numbers stay on the CPU, where the shapes are planned."""
+        characters = None if self.characters_WTK is None else self.characters_WTK.to(device)
+        return self._replace(
+            tokens_WT=self.tokens_WT.to(device),
+            ngram_rows_N=self.ngram_rows_N.to(device),
+            ngram_starts_B=self.ngram_starts_B.to(device),
+            characters_WTK=characters,
+        )
+
+
+def to_tensors(batch: TextBatch) -> TensorBatch:
+    """The batch as tensors. int64 arrays are shared, not copied."""
+    return TensorBatch(
+        tokens_WT=_tensor(batch.tokens_WT),
+        lengths_W=_tensor(batch.lengths_W),
+        sequence_W=_tensor(batch.sequence_W),
+        sequences=batch.sequences,
+        ngram_rows_N=_tensor(batch.ngram_rows_N),
+        ngram_starts_B=_tensor(batch.ngram_starts_B),
+        characters_WTK=None if batch.characters_WTK is None else _tensor(batch.characters_WTK),
+    )
+
+
+def _tensor(values: IntArray) -> Tensor:
+    array = np.ascontiguousarray(values, dtype=np.int64)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
