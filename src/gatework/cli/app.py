@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-import typer.core
 import typer.main
 
-from gatework.cli.values import convert_values
+from gatework.cli.values import Command, Group
 from gatework.core.errors import ConfigError, Interrupted, UserError, nearest
 
 COMMANDS = ("demo", "tasks", "init", "check", "train", "evaluate", "predict", "info", "export", "find-lr")
 """Commands in the order of the help page; each is the function `run` of the module of that name."""
 
 
-class LazyGroup(typer.core.TyperGroup):
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class LazyGroup(Group):
     """A command group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -35,10 +37,8 @@ class LazyGroup(typer.core.TyperGroup):
             raise ConfigError(f"command {cmd_name!r} is unknown. {nearest(cmd_name, COMMANDS)}")
         module = importlib.import_module(f"gatework.cli.{cmd_name.replace('-', '_')}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name, context_settings={"help_option_names": ["-h", "--help"]})(module.run)
-        command = typer.main.get_command(app)
-        convert_values(command, module.run)
-        return command
+        app.command(cmd_name, cls=Command, context_settings=HELP)(module.run)
+        return typer.main.get_command(app)
 
 
 def _version(asked: bool) -> None:
@@ -61,7 +61,7 @@ def _root(
 def group() -> Any:
     """The root command."""
     app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=False)
-    app.callback(context_settings={"help_option_names": ["-h", "--help"]})(_root)
+    app.callback(context_settings=HELP)(_root)
     return typer.main.get_command(app)
 
 

@@ -6,23 +6,40 @@ what the commands use: `str`, `int`, `float`, `bool`, `Path` and lists of them, 
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer.core
+
 from gatework.core.errors import ConfigError
 
 _WORDS = {int: "a whole number", float: "a number"}
 
 
-def convert_values(command: Any, function: Callable[..., None]) -> None:
-    """Let the parameters of a click command turn words into values as the annotations of its `function` say."""
-    hints = typing.get_type_hints(function, include_extras=True)
-    for parameter in command.params:
-        if parameter.name in hints:
-            parameter.process_value = _process(command.name, parameter, hints[parameter.name])
+class Command(typer.core.TyperCommand):
+    """A command that converts its words as said above."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _converted(self, super().get_params(ctx))
+
+
+class Group(typer.core.TyperGroup):
+    """A group whose own options are converted as said above."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _converted(self, super().get_params(ctx))
+
+
+def _converted(command: Any, parameters: list[Any]) -> list[Any]:
+    hints = typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True)
+    for parameter in parameters:  # all of the function's, and --help
+        hint = hints.get(parameter.name, typing.Annotated[bool, None])
+        parameter.process_value = _process(command.name, parameter, hint)
+    return parameters
 
 
 def _process(command: str, parameter: Any, hint: Any) -> Callable[[Any, Any], Any]:
@@ -33,14 +50,16 @@ def _process(command: str, parameter: Any, hint: Any) -> Callable[[Any, Any], An
     one = typing.get_args(kind)[0] if several else kind
     name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else info.metavar
 
-    def process(context: Any, value: Any) -> Any:
-        if value is None or (several and not value):
+    def process(context: Any, given: Any) -> Any:
+        if given is None or (several and not given):
             if parameter.required:
                 raise ConfigError(f"{command}: {name} is missing. See gatework {command} --help.")
-            return None
-        if several:
-            return [_value(one, word, f"{command}: {name}", info) for word in value]
-        return _value(one, value, f"{command}: {name}", info)
+            value: Any = False if kind is bool else None
+        elif several:
+            value = [_value(one, word, f"{command}: {name}", info) for word in given]
+        else:
+            value = _value(one, given, f"{command}: {name}", info)
+        return parameter.callback(context, parameter, value) if parameter.callback is not None else value
 
     return process
 
