@@ -6,50 +6,36 @@ Source: Guo et al., "On calibration of modern neural networks", ICML 2017, figur
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gatework.core.errors import DataError
 from gatework.explain.figure import new_figure, save_png
-from gatework.tasks.classify.metrics import calibration_bins, expected_calibration_error
 
 
-def reliability_png(
-    confidence_N: npt.NDArray[np.floating],
-    right_N: npt.NDArray[np.bool_],
-    path: str | Path,
-    *,
-    bins: int = 15,
-    title: str = "",
-) -> Path:
-    """Draw the reliability diagram as a PNG file.
+def reliability_png(metrics: Mapping[str, Any], path: str | Path, *, title: str = "") -> Path:
+    """Draw the reliability diagram of `metrics` as a PNG file.
 
     Args:
-        confidence_N: probability of the answer given, for each example, in [0, 1].
-        right_N: whether that answer was right.
+        metrics: what a classification evaluation gave.
         path: the file to write.
-        bins: equal bins of confidence.
         title: drawn above.
-    Raises: DataError: no examples, or the two differ in length. MissingExtraError: matplotlib is not installed.
-        OutputError: the file cannot be written.
+    Raises: MissingExtraError: matplotlib is not installed. OutputError: the file cannot be written.
     """
-    if not len(confidence_N) or len(confidence_N) != len(right_N):
-        raise DataError(f"a reliability diagram needs as many confidences as answers, at least one; got "
-                        f"{len(confidence_N)} and {len(right_N)}.")  # fmt: skip
-    confidence, right, count = calibration_bins(confidence_N, right_N, bins)
+    bins = metrics["reliability"]
+    confidence, right, count = (np.asarray(bins[name], dtype=np.float64) for name in ("confidence", "right", "count"))
     figure, families = new_figure(width=5.0, height=5.5, texts=[title])
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     used = count > 0
-    edges = np.arange(bins) / bins
+    edges, width = np.arange(len(count)) / len(count), 1 / len(count)
     upper.plot([0, 1], [0, 1], color="gray", linestyle="--", linewidth=1, label="perfect")
-    upper.bar(edges[used], right[used], width=1 / bins, align="edge", color="#9ecae1", edgecolor="white")
+    upper.bar(edges[used], right[used], width=width, align="edge", color="#9ecae1", edgecolor="white")
     upper.plot(confidence[used], right[used], "o", color="#08519c", markersize=4, label="bins")
-    error = expected_calibration_error(confidence_N, right_N)
     upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1))
-    upper.legend(title=f"ECE {error:.4f}", loc="upper left", frameon=False)
+    upper.legend(title=f"ECE {metrics['ece']:.4f}", loc="upper left", frameon=False)
     upper.set_title(title, fontfamily=families, parse_math=False)
-    lower.bar(edges, count / count.sum(), width=1 / bins, align="edge", color="#6baed6", edgecolor="white")
+    lower.bar(edges, count / count.sum(), width=width, align="edge", color="#6baed6", edgecolor="white")
     lower.set(xlabel="confidence", ylabel="share")
     return save_png(figure, path)

@@ -64,7 +64,7 @@ def metrics(
             1000 is plenty.
         seed: of the bootstrap.
     Returns: the names in `NAMES`, and `n`, `multi_label`, `per_class`, `confusion` (rows truth, columns answer, in the
-        order of `labels`; None for multi-label and above 100 labels), `positive`, and `interval` if asked for.
+        order of `labels`; None for multi-label and above 100 labels), `reliability` (the bins of the ECE), `positive`, and `interval` if asked for.
     Raises: DataError: there are no examples.
     """
     targets = np.asarray(targets)
@@ -102,13 +102,14 @@ def _single_label(
     else:
         head |= {name: values[f"{name}_macro"] for name in ("precision", "recall", "f1")}
     head |= {"f1_macro": values["f1_macro"], "f1_weighted": values["f1_weighted"], "f1_micro": accuracy}
-    right_N = chosen_N == targets_N
+    confidence_N, right_N = p_NC[np.arange(len(chosen_N)), chosen_N], chosen_N == targets_N
     result: dict[str, Any] = head | {
-        "ece": expected_calibration_error(p_NC[np.arange(len(chosen_N)), chosen_N], right_N),
+        "ece": expected_calibration_error(confidence_N, right_N),
         "nll": float(-np.log(np.maximum(p_NC[np.arange(len(targets_N)), targets_N], 1e-300)).mean()),
         "positive": None if positive is None else labels[positive],
         "per_class": values["per_class"],
         "confusion": confusion_CC.tolist() if count <= MOST_CONFUSION else None,
+        "reliability": _reliability(confidence_N, right_N),
     }
     if resamples:
         result["interval"] = intervals(confusion_CC, positive, resamples=resamples, seed=seed)
@@ -131,6 +132,7 @@ def _multi_label(
     exact_N = (given_NC == truth_NC).all(axis=1)
     truth_p_NC = np.where(truth_NC, p_NC, 1.0 - p_NC)
     f1 = float(f1_from(tp, fp, fn))
+    confidence, right = np.maximum(p_NC, 1.0 - p_NC).ravel(), ((p_NC >= 0.5) == truth_NC).ravel()
     result: dict[str, Any] = {
         "n": len(truth_NC),
         "multi_label": True,
@@ -141,11 +143,12 @@ def _multi_label(
         "f1_macro": values["f1_macro"],
         "f1_weighted": values["f1_weighted"],
         "f1_micro": f1,
-        "ece": expected_calibration_error(np.maximum(p_NC, 1.0 - p_NC).ravel(), ((p_NC >= 0.5) == truth_NC).ravel()),
+        "ece": expected_calibration_error(confidence, right),
         "nll": float(-np.log(np.maximum(truth_p_NC, 1e-300)).mean()),
         "positive": None,
         "per_class": values["per_class"],
         "confusion": None,
+        "reliability": _reliability(confidence, right),
     }
     if resamples:
         counts_N3 = np.stack([both_NC.sum(axis=1), only_NC.sum(axis=1), missed_NC.sum(axis=1)], axis=1)
@@ -183,6 +186,11 @@ def calibration_bins(
     confidence = np.bincount(bin_N, weights=confidence_N, minlength=bins) / at_least_1
     right = np.bincount(bin_N, weights=np.asarray(right_N, dtype=np.float64), minlength=bins) / at_least_1
     return confidence, right, count
+
+
+def _reliability(confidence_N: FloatArray, right_N: npt.NDArray[np.bool_]) -> dict[str, list[float]]:
+    confidence, right, count = calibration_bins(confidence_N, right_N)
+    return {"confidence": confidence.tolist(), "right": right.tolist(), "count": count.tolist()}
 
 
 def expected_calibration_error(confidence_N: FloatArray, right_N: npt.NDArray[np.bool_]) -> float:
