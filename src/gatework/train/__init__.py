@@ -1,0 +1,25 @@
+"""Training: from a recipe to weights, and on to a bundle. Needs torch.
+
+    train   the whole: fit, export, measure the exported bundle
+    fit     the loop alone: weights of the best epoch
+"""
+
+from __future__ import annotations
+
+from gatework.train.clock import Clock
+from gatework.train.finder import RateCurve, find_learning_rate
+from gatework.train.fitting import FitResult, fit
+from gatework.train.progress import Progress, ProgressCallback
+from gatework.train.run_folder import RunFolder, saved_recipe
+
+__all__ = [
+    "Clock",
+    "FitResult",
+    "Progress",
+    "ProgressCallback",
+    "RateCurve",
+    "RunFolder",
+    "find_learning_rate",
+    "fit",
+    "saved_recipe",
+]

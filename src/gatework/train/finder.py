@@ -1,0 +1,110 @@
+"""The learning-rate finder: a short run whose rate grows from tiny to too large, and the loss along it.
+
+The rate worth taking is where the loss falls fastest, well below where it begins to rise.
+Source: Smith, arXiv:1506.01186.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatework.core.batch import IntArray
+from gatework.core.errors import ConfigError
+from gatework.core.recipe import Recipe
+from gatework.tasks import TASKS
+from gatework.train.fine_tune import FineTune
+from gatework.train.fitting import build_network, own_world, silent
+from gatework.train.optimisers import Optimisers
+from gatework.train.stage import Stage
+
+SMOOTHING = 0.9
+"""Weight of the past in the smoothed loss."""
+DIVERGED = 2.0
+"""The sweep ends when the smoothed loss is this many times its lowest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateCurve:
+    """Loss by learning rate."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    """Smoothed training loss at each rate."""
+    suggestion: float
+    """The rate at which the loss falls fastest."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_learning_rate(
+    recipe: Recipe,
+    folder: str | os.PathLike[str],
+    *,
+    lowest: float = 1e-5,
+    highest: float = 1.0,
+    steps: int = 100,
+    say: Callable[[str], None] = silent,
+) -> RateCurve:
+    """Sweep the learning rate of a recipe and suggest one for `train.learning_rate`.
+
+    Args:
+        recipe: what would be trained. The lazy tables' rate grows in proportion.
+        folder: for the encoded examples.
+        lowest, highest: ends of the sweep, spaced evenly in the logarithm.
+        steps: updates from one end to the other.
+        say: told what was inferred about the data.
+    Raises: ConfigError: the ends or the steps make no sense, or the loss never falls. DataError: see `Task.prepare`.
+    """
+    if not 0.0 < lowest < highest or steps < 10:
+        raise ConfigError(f"a sweep needs 0 < lowest < highest and 10 steps, got {lowest}, {highest}, {steps}.")
+    task = TASKS[recipe.task]
+    prepared_folder = Path(folder)
+    prepared_folder.mkdir(parents=True, exist_ok=True)
+    with own_world(recipe.train.seed):
+        if recipe.train.threads:
+            torch.set_num_threads(recipe.train.threads)
+        prepared = task.prepare(recipe, prepared_folder, say)
+        stage = FineTune(task, prepared, build_network(prepared))
+        rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
+        return _curve(rates, list(_sweep(stage, rates)))
+
+
+def _sweep(stage: Stage, rates: list[float]) -> Iterator[float]:
+    """Losses before the step at each rate, until they diverge."""
+    settings = stage.settings
+    optimisers = Optimisers(stage.module, stage.trained(), settings)
+    stage.module.train()
+    batches: Iterator[IntArray] = (batch for epoch in itertools.count() for batch in stage.batches(epoch))
+    smooth, best = 0.0, math.inf
+    for step, (rate, batch) in enumerate(zip(rates, batches, strict=False), start=1):
+        optimisers.set_rate(rate / settings.learning_rate)
+        optimisers.zero_grad()
+        loss = stage.loss(batch).value
+        smooth = SMOOTHING * smooth + (1.0 - SMOOTHING) * float(loss.detach())
+        unbiased = smooth / (1.0 - SMOOTHING**step)
+        best = min(best, unbiased)
+        if not math.isfinite(unbiased) or unbiased > DIVERGED * best:
+            return
+        yield unbiased
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimisers.clip(settings.clip_norm)
+        optimisers.step()
+
+
+def _curve(rates: list[float], losses: list[float]) -> RateCurve:
+    rates = rates[: len(losses)]
+    lowest = int(np.argmin(losses)) if losses else 0
+    if lowest < 2:
+        raise ConfigError("the loss fell at no learning rate of the sweep. Sweep from a lower rate, or more steps.")
+    slopes = np.gradient(np.asarray(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
+    return RateCurve(rates=tuple(rates), losses=tuple(losses), suggestion=rates[int(np.argmin(slopes))])

@@ -1,0 +1,285 @@
+"""From a recipe to trained weights: prepare the data, build the network, run the stages, keep the best."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatework.core.errors import ConfigError, DataError, Interrupted
+from gatework.core.recipe import Recipe
+from gatework.nn import Network
+from gatework.tasks import TASKS, Prepared, Task
+from gatework.train.checkpoint import Checkpoint, Keeper, latest
+from gatework.train.clock import Clock
+from gatework.train.fine_tune import FineTune
+from gatework.train.interrupt import InterruptFlag
+from gatework.train.loop import Course, Loop, Surroundings
+from gatework.train.parallel import Group
+from gatework.train.pretrain import Pretrain
+from gatework.train.progress import ProgressCallback, Reporter
+from gatework.train.run_folder import RunFolder
+from gatework.train.stage import Stage, Weights
+
+Say = Callable[[str], None]
+
+
+def silent(sentence: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What training gave."""
+
+    weights: Weights
+    """The weights of the best epoch, by the names of `core.architecture`, float32."""
+    dev_logits: npt.NDArray[np.floating]
+    """What they answer on the dev examples, (N, C)."""
+    dev_empty: npt.NDArray[np.bool_]
+    """Which dev texts are empty, (N,)."""
+    prepared: Prepared
+    metrics: dict[str, Any]
+    """Dev metrics of these weights, from the network in training."""
+    best_epoch: int
+    """Counted from 1."""
+    history: list[dict[str, Any]]
+    """One entry an epoch: stage, epoch, loss, dev metrics, whether it was the best so far."""
+    seconds: float
+    """Of training: stages alone, without preparing the data."""
+    reason: str
+    """Why it ended: `epochs`, `patience` or `time`."""
+
+
+def fit(
+    recipe: Recipe,
+    *,
+    run_folder: str | os.PathLike[str],
+    say: Say = silent,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    group: Group | None = None,
+    clock: Clock | None = None,
+    finish: Callable[[Prepared, float], float] | None = None,
+    how_to_go_on: str | None = None,
+) -> FitResult:
+    """Train by a recipe and return the best weights.
+
+    Args:
+        recipe: what to learn, from what, and how.
+        run_folder: where the run is kept; see `run_folder.RunFolder`. An earlier run in it is replaced.
+        say: told in sentences what was inferred and what happens.
+        progress: told a few times a second how far it is.
+        resume: go on with the run in `run_folder`; one without a checkpoint yet starts over.
+        group: the processes that train together.
+        clock: measures the run against `train.time_budget`; a new one counts from now.
+        finish: seconds that what follows will take, from the data and the seconds a token takes to evaluate; training
+            leaves these of a time budget.
+        how_to_go_on: a command that resumes the run, for the message of `Interrupted`.
+    Raises:
+        ConfigError, DataError, OutputError: the user can mend it; the last checkpoint, if any, is whole.
+        Interrupted: Ctrl-C; a checkpoint is kept, and the message says how to go on.
+    """
+    group = group or Group()
+    clock = clock or Clock(budget=recipe.train.time_budget)
+    folder = RunFolder(Path(run_folder))
+    command = how_to_go_on or f"gatework train {folder.recipe} --resume {folder.path}"
+    if group.first:
+        folder.begin(recipe, resume=resume)
+    group.wait()
+    try:
+        with InterruptFlag() as interrupt, own_world(recipe.train.seed):
+            return _fit(recipe, folder, say, progress, resume, group, clock, finish, interrupt, command)
+    except KeyboardInterrupt:
+        kept = latest(folder.checkpoints, say=silent) is not None
+        state = "the last checkpoint is kept" if kept else "before the first checkpoint"
+        raise Interrupted(f"stopped; {state}. Go on with: {command}") from None
+
+
+def _fit(
+    recipe: Recipe,
+    folder: RunFolder,
+    say: Say,
+    progress: ProgressCallback | None,
+    resume: bool,
+    group: Group,
+    clock: Clock,
+    finish: Callable[[Prepared, float], float] | None,
+    interrupt: InterruptFlag,
+    command: str,
+) -> FitResult:
+    checkpoint = latest(folder.checkpoints, say=say) if resume else None
+    threads = recipe.train.threads or (checkpoint.state["identity"]["threads"] if checkpoint else 0)
+    if threads:
+        torch.set_num_threads(threads)
+    task = TASKS[recipe.task]
+    prepared = _prepare(task, recipe, folder, group, say)
+    if finish is not None:
+        clock.finish = partial(finish, prepared)
+    identity = _identity(prepared, group)
+    if checkpoint is not None:
+        _check_identity(checkpoint, identity, folder.path)
+        say(f"resuming at {_place(checkpoint)}")
+    elif resume:
+        say(f"{folder.path}: no checkpoint yet; starting over")
+    if group.first:
+        resolved = prepared.recipe.model_dump(mode="json")
+        folder.write_json(folder.resolved, {"recipe": resolved, "facts": prepared.facts})
+    reporter = Reporter(folder, progress=progress, quiet=not group.first)
+    reporter.note("resumed" if resume else "started", task=recipe.task, **_place_facts(checkpoint), **identity)
+    around = Surroundings(
+        settings=prepared.recipe.train,
+        group=group,
+        clock=clock,
+        keeper=Keeper(folder.checkpoints, every_seconds=recipe.train.checkpoint_seconds),
+        reporter=reporter,
+        interrupt=interrupt,
+        identity=identity,
+        higher_is_better=task.metrics.get(recipe.train.metric, True),
+        how_to_go_on=command,
+    )
+    try:
+        loop = run_stages(_stages(task, prepared), around, checkpoint)
+    finally:
+        reporter.close()
+    return _result(loop, prepared)
+
+
+def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint | None) -> Loop:
+    """Run the stages that are left, beginning inside the one of the checkpoint. Returns the last one's loop."""
+    names = [stage.name for stage in stages]
+    begin = names.index(checkpoint.state["course"]["stage"]) if checkpoint is not None else 0
+    loop: Loop | None = None
+    history: list[dict[str, Any]] = []
+    seconds = 0.0
+    for stage in stages[begin:]:
+        loop = Loop(stage, around, last=stage is stages[-1])
+        if checkpoint is not None and stage is stages[begin]:
+            loop.load(checkpoint)
+        else:
+            loop.course.history, loop.course.stage_seconds = history, seconds
+        loop.run()
+        history, seconds = loop.course.history, loop.course.stage_seconds
+    if loop is None:
+        raise ConfigError("there is no stage to run. Set train.epochs to 1 or more.")
+    return loop
+
+
+def _stages(task: Task, prepared: Prepared) -> list[Stage]:
+    network = build_network(prepared)
+    fine_tune = FineTune(task, prepared, network)
+    return [Pretrain(prepared, network), fine_tune] if prepared.recipe.train.pretrain_epochs else [fine_tune]
+
+
+def build_network(prepared: Prepared) -> Network:
+    """The network of a recipe with fresh weights, and imported vectors where the recipe names some."""
+    recipe = prepared.recipe
+    model = recipe.model
+    torch.manual_seed(recipe.train.seed)
+    network = Network(
+        prepared.architecture,
+        dropout=model.dropout,
+        embedding_dropout=model.embedding_dropout,
+        word_dropout=recipe.input.word_dropout,
+        variational_dropout=model.variational_dropout,
+        weight_drop=model.weight_drop,
+        zoneout=model.zoneout,
+        forget_bias=model.forget_bias,
+    )
+    return network
+
+
+def _prepare(task: Task, recipe: Recipe, folder: RunFolder, group: Group, say: Say) -> Prepared:
+    """Every process prepares for itself, in a folder of its own: nothing is sent, and all come to the same."""
+    own = folder.prepared if group.first else folder.prepared / f"process-{group.rank}"
+    own.mkdir(parents=True, exist_ok=True)
+    prepared = task.prepare(recipe, own, say if group.first else silent)
+    group.wait()
+    return prepared
+
+
+def _identity(prepared: Prepared, group: Group) -> dict[str, Any]:
+    """What must be as it was for a resumed run to be the same run."""
+    entries = prepared.entries()
+    digest = hashlib.sha256()
+    for name in sorted(entries):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(bytes(entries[name])).digest())
+    digest.update(np.ascontiguousarray(prepared.train.lengths_N, dtype=np.int64).tobytes())
+    return {
+        "data": str(prepared.facts.get("sha256", "")),
+        "encoding": digest.hexdigest(),
+        "architecture": json.loads(json.dumps(prepared.architecture.to_dict())),
+        "processes": group.size,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any], path: Path) -> None:
+    was = checkpoint.state["identity"]
+    for key, what in (("data", "the data files"), ("encoding", "the vocabulary"), ("architecture", "the network")):
+        if was[key] != identity[key]:
+            raise DataError(f"{path}: {what} changed since the run began. Start anew without --resume.")
+    if was["processes"] != identity["processes"]:
+        raise ConfigError(
+            f"{path}: the run began with {was['processes']} processes, now there are {identity['processes']}. "
+            "Resume with as many, or start anew without --resume."
+        )
+
+
+def _place_facts(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    if checkpoint is None:
+        return {}
+    return {key: checkpoint.state["course"][key] for key in ("stage", "epoch", "step")}
+
+
+def _place(checkpoint: Checkpoint) -> str:
+    place = _place_facts(checkpoint)
+    return f"stage {place['stage']!r}, epoch {place['epoch'] + 1}, step {place['step']}"
+
+
+def _result(loop: Loop, prepared: Prepared) -> FitResult:
+    course: Course = loop.course
+    own = [entry for entry in course.history if entry["stage"] == course.stage]
+    return FitResult(
+        weights={name.removeprefix("weights/"): array for name, array in loop.best.items() if name[:4] != "dev/"},
+        dev_logits=loop.best["dev/logits"],
+        dev_empty=loop.best["dev/empty"].astype(bool),
+        prepared=prepared,
+        metrics=own[course.best_epoch - 1]["dev"],
+        best_epoch=course.best_epoch,
+        history=course.history,
+        seconds=course.stage_seconds,
+        reason=course.finished,
+    )
+
+
+@contextmanager
+def own_world(seed: int) -> Iterator[None]:
+    """Inside, torch is deterministic and its generator is ours; afterwards all is as the caller had it."""
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.manual_seed(seed)
+            torch.use_deterministic_algorithms(True)
+            # Filling fresh memory costs a tenth of a step and guards against bugs that tests look for.
+            memory.fill_uninitialized_memory = False
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            memory.fill_uninitialized_memory = fill
+            torch.set_num_threads(threads)
