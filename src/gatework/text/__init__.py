@@ -1,0 +1,70 @@
+"""Text data: readers and their checks, units, vocabulary, n-grams, word vectors, the codec and the example store.
+
+Names are loaded when first used, so that answering does not pay for reading and checking.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatework.text.checks import CheckReport, FileReport, Problem, check
+    from gatework.text.codec import Encoded, TextCodec, Token
+    from gatework.text.formats import Format, Settings, infer
+    from gatework.text.language import guess as guess_language
+    from gatework.text.readers import Example, read_examples, read_texts, text_key
+    from gatework.text.store import ExampleStore
+    from gatework.text.units import resolve_unit
+    from gatework.text.vectors import Vectors, read_vectors
+    from gatework.text.vocabulary import EMPTY, PADDING, UNKNOWN, CharacterVocabulary, Vocabulary
+
+__all__ = [
+    "EMPTY",
+    "PADDING",
+    "UNKNOWN",
+    "CharacterVocabulary",
+    "CheckReport",
+    "Encoded",
+    "Example",
+    "ExampleStore",
+    "FileReport",
+    "Format",
+    "Problem",
+    "Settings",
+    "TextCodec",
+    "Token",
+    "Vectors",
+    "Vocabulary",
+    "check",
+    "guess_language",
+    "infer",
+    "read_examples",
+    "read_texts",
+    "read_vectors",
+    "resolve_unit",
+    "text_key",
+]
+
+_HOMES = {
+    "checks": ("CheckReport", "FileReport", "Problem", "check"),
+    "codec": ("Encoded", "TextCodec", "Token"),
+    "formats": ("Format", "Settings", "infer"),
+    "readers": ("Example", "read_examples", "read_texts", "text_key"),
+    "store": ("ExampleStore",),
+    "units": ("resolve_unit",),
+    "vectors": ("Vectors", "read_vectors"),
+    "vocabulary": ("EMPTY", "PADDING", "UNKNOWN", "CharacterVocabulary", "Vocabulary"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "guess_language":
+        value = import_module("gatework.text.language").guess
+    elif name in _HOME:
+        value = getattr(import_module(f"gatework.text.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value

@@ -1,0 +1,447 @@
+"""Between text and what the network reads: cut, normalise, look up, find n-grams; and group texts into batches.
+
+    text --unit--> pieces --normalise--> tokens --vocabulary--> ids (T,)
+                                           |----CRC-32, mixed--> n-gram rows (N,)
+                                           '----characters-----> character ids (T, K)
+
+A text without any token is encoded as the one token EMPTY. `encode` takes any string, halves of surrogate pairs and
+control characters included, and never fails. What it learnt of a piece it keeps in a bounded cache, so that the regular
+expression is the main cost. A codec is immutable but for that cache and may be shared by threads.
+
+Bundle entries (all of them checked when read, for a bundle may come from anyone):
+
+    tokenizer/codec.json       unit, normalisation, window, longest n-gram, sizes
+    tokenizer/vocabulary.json  words in the order of their ids
+    tokenizer/ngrams.u32       sorted n-gram keys, 32-bit little-endian; where side features are on
+    tokenizer/subwords.json    the subword model; for `bpe` and `unigram`
+    tokenizer/characters.json  characters in the order of their ids; with character composition
+
+T tokens, N n-gram rows, K characters of the longest word, B texts, W windows.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.batch import TextBatch
+from gatework.core.errors import BundleError, ConfigError
+from gatework.text.ngrams import NgramCounter, NgramTable
+from gatework.text.normalise import Normaliser
+from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
+from gatework.text.units import PATTERNS, PatternUnit, SegmenterUnit, Unit, blank_break_tags, segmenter
+from gatework.text.vocabulary import EMPTY, CharacterVocabulary, Vocabulary
+
+if TYPE_CHECKING:
+    from gatework.core.recipe import InputSection
+
+IntArray = npt.NDArray[np.int32]
+FORMAT = 1
+SUBWORD_UNITS = ("bpe", "unigram")
+UNITS = (*PATTERNS, "zh-word", *SUBWORD_UNITS)
+
+MOST_CACHED = 1 << 17
+"""Pieces remembered; when there are more, the memory starts afresh."""
+LONGEST_CACHED = 64
+"""Characters of a piece worth remembering."""
+MOST_COUNTED = 8_000_000
+"""Different pieces counted while fitting; beyond it those seen once are forgotten."""
+SUBWORD_TEXTS = 200_000
+"""Texts a subword model learns from; of more, as many are drawn."""
+
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+_NO_ROWS = np.empty(0, dtype=np.int32)
+
+
+class Token(NamedTuple):
+    """A token as the vocabulary sees it, and where it stands in the caller's string."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Encoded(NamedTuple):
+    """One text, ready for the network."""
+
+    tokens: IntArray
+    """Ids, int32, (T,), T at least 1."""
+    ngram_rows: IntArray
+    """Rows of the n-gram table, int32, (N,), rising; empty when the side features are off."""
+    characters: IntArray | None
+    """Character ids, int32, (T, K), 0 past a word's end; None without character composition."""
+    empty: bool
+    """The text had no token."""
+    left_out: int = 0
+    """Tokens past the limit."""
+
+
+class TextCodec:
+    """See the module. Made by `fit` from texts or by `from_entries` from a bundle."""
+
+    def __init__(
+        self,
+        *,
+        unit: str,
+        normalise: Normaliser,
+        vocabulary: Vocabulary,
+        window: int,
+        ngrams: NgramTable | None = None,
+        subwords: Subwords | None = None,
+        characters: CharacterVocabulary | None = None,
+        package: str = "",
+    ) -> None:
+        self.unit = unit
+        self.normalise = normalise
+        self.vocabulary = vocabulary
+        self.window = window
+        self.ngrams = ngrams
+        self.subwords = subwords
+        self.characters = characters
+        self._cutter = _cutter(unit, normalise, subwords, package)
+        self._known = _Known(normalise, vocabulary)
+        self._spelt = _Spelt(normalise, characters) if characters is not None else None
+
+    @classmethod
+    def fit(
+        cls, texts: Callable[[], Iterable[str]], settings: InputSection, *, rng: np.random.Generator | None = None
+    ) -> TextCodec:
+        """Learn vocabulary, n-grams and subwords from training texts.
+
+        Args:
+            texts: gives the texts, afresh at every call; they are read once, for subwords twice, and never held.
+            settings: the `[input]` of a recipe, its unit not "auto".
+            rng: draws the texts a subword model learns from where there are more than SUBWORD_TEXTS.
+        """
+        unit = settings.unit
+        if unit not in UNITS:
+            raise ConfigError(f"input.unit {unit!r} must be one of {', '.join(UNITS)} by now; see text.resolve_unit.")
+        normalise = Normaliser(lowercase=settings.lowercase, fold_width=settings.fold_width)
+        subwords = None
+        if unit in SUBWORD_UNITS:
+            runs = SubwordUnit(_NOTHING, normalise).runs
+            drawn = _draw(texts(), SUBWORD_TEXTS, rng or np.random.default_rng(0))
+            cleaned = (blank_break_tags(text) for text in drawn)
+            subwords = train_subwords(unit, cleaned, pieces=settings.subwords, runs=runs)
+        package = segmenter() if unit == "zh-word" else ""
+        cutter = _cutter(unit, normalise, subwords, package)
+        counts, table = _count(texts(), cutter, normalise, settings)
+        vocabulary = Vocabulary.fit(counts, min_count=settings.min_count, limit=settings.max_vocabulary)
+        characters = None
+        if settings.characters != "none":
+            characters = CharacterVocabulary.fit(counts, min_count=settings.min_count)
+        return cls(
+            unit=unit,
+            normalise=normalise,
+            vocabulary=vocabulary,
+            window=settings.window,
+            ngrams=table,
+            subwords=subwords,
+            characters=characters,
+            package=package,
+        )
+
+    def encode(self, text: str, limit: int | None = None) -> Encoded:
+        """One text as ids. Reads at most the first `limit` tokens where one is given."""
+        surfaces = self._cutter.surfaces(blank_break_tags(text))
+        count = len(surfaces)
+        if count == 0:
+            return self._empty()
+        left_out = 0
+        if limit is not None and count > limit:
+            left_out, count = count - limit, limit
+            surfaces = surfaces[:limit]
+        packed_T = np.fromiter(map(self._known.__getitem__, surfaces), dtype=np.uint64, count=count)
+        tokens_T = (packed_T & _LOW).astype(np.int32)
+        rows_N = self.ngrams.rows(packed_T >> _32) if self.ngrams is not None else _NO_ROWS
+        characters_TK = self._spelt.encode(surfaces) if self._spelt is not None else None
+        return Encoded(tokens_T, rows_N, characters_TK, False, left_out)
+
+    def tokenize(self, text: str) -> list[Token]:
+        """The tokens of a text, none for an empty one; offsets count characters of `text` as it was given."""
+        blanked = blank_break_tags(text)
+        spans = self._cutter.spans(blanked)
+        pieces = self._cutter.surfaces(blanked)
+        return [Token(self.normalise(piece), *span) for piece, span in zip(pieces, spans, strict=True)]
+
+    def is_empty(self, text: str) -> bool:
+        """Whether a text has no token: such a text is answered by the training prior."""
+        return not text or text.isspace() or not self._cutter.surfaces(blank_break_tags(text))
+
+    def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
+        """Several texts as one batch. A text longer than the window is cut into windows of nearly equal length."""
+        if len(encoded) == 1 and len(encoded[0].tokens) <= self.window:
+            return _single(encoded[0])
+        lengths_B = np.array([len(one.tokens) for one in encoded], dtype=np.int64)
+        windows_B = -(-lengths_B // self.window)
+        sequence_W = np.repeat(np.arange(len(encoded)), windows_B)
+        within_W = np.arange(len(sequence_W)) - np.repeat(np.cumsum(windows_B) - windows_B, windows_B)
+        even_W, odd_W = np.divmod(lengths_B, np.maximum(1, windows_B))
+        lengths_W = even_W[sequence_W] + (within_W < odd_W[sequence_W])
+        shape = (len(sequence_W), int(lengths_W.max(initial=0)))
+        real_WT = np.arange(shape[1]) < lengths_W[:, None]
+        tokens_WT = np.zeros(shape, dtype=np.int64)
+        characters_WTK = None
+        if encoded:
+            tokens_WT[real_WT] = np.concatenate([one.tokens for one in encoded])
+            characters_WTK = _characters(encoded, real_WT)
+        rows = [one.ngram_rows for one in encoded]
+        starts_B = np.zeros(len(encoded) + 1, dtype=np.int64)
+        np.cumsum([len(one) for one in rows], out=starts_B[1:])
+        rows_N = np.concatenate([*rows, _NO_ROWS]).astype(np.int64)
+        return TextBatch(tokens_WT, lengths_W, sequence_W, len(encoded), rows_N, starts_B, characters_WTK)
+
+    def to_entries(self) -> dict[str, bytes]:
+        """The bundle entries this codec is read back from."""
+        table = self.ngrams
+        head = {
+            "format": FORMAT,
+            "unit": self.unit,
+            "segmenter": self._cutter.package if isinstance(self._cutter, SegmenterUnit) else "",
+            "lowercase": self.normalise.lowercase,
+            "fold_width": self.normalise.fold_width,
+            "window": self.window,
+            "ngrams": table.n if table is not None else 0,
+            "words": len(self.vocabulary.words),
+        }
+        entries = {"tokenizer/codec.json": _json(head), "tokenizer/vocabulary.json": _json(self.vocabulary.words)}
+        if table is not None:
+            entries["tokenizer/ngrams.u32"] = table.keys_R.astype("<u4").tobytes()
+        if self.subwords is not None:
+            entries["tokenizer/subwords.json"] = _json(self.subwords.to_json())
+        if self.characters is not None:
+            entries["tokenizer/characters.json"] = _json(self.characters.characters)
+        return entries
+
+    @classmethod
+    def from_entries(cls, entries: Mapping[str, Any], *, source: str = "bundle") -> TextCodec:
+        """Read what `to_entries` wrote, from bytes or views of bytes. Raises BundleError naming `source`."""
+        read = _Entries(entries, source)
+        head = read.object("tokenizer/codec.json")
+        unit = read.choice(head, "unit", UNITS)
+        ngrams = None
+        if longest := read.integer(head, "ngrams", 0, 16):
+            ngrams = NgramTable(read.keys("tokenizer/ngrams.u32"), longest)
+        words = read.words("tokenizer/vocabulary.json")
+        if len(words) != read.integer(head, "words", 0, 1 << 24):
+            raise BundleError(f"{source}: tokenizer/vocabulary.json has {len(words)} words, not as many as it should.")
+        subwords = characters = None
+        if unit in SUBWORD_UNITS:
+            name = "tokenizer/subwords.json"
+            subwords = subwords_from_json(read.json(name), source=f"{source}: {name}")
+        if "tokenizer/characters.json" in entries:
+            characters = CharacterVocabulary(read.words("tokenizer/characters.json"))
+        return cls(
+            unit=unit,
+            normalise=Normaliser(lowercase=read.flag(head, "lowercase"), fold_width=read.flag(head, "fold_width")),
+            vocabulary=Vocabulary(words),
+            window=read.integer(head, "window", 1, 1 << 24),
+            ngrams=ngrams,
+            subwords=subwords,
+            characters=characters,
+            package=read.choice(head, "segmenter", ("rjieba", "jieba")) if unit == "zh-word" else "",
+        )
+
+    def _empty(self) -> Encoded:
+        tokens_T = np.array([EMPTY], dtype=np.int32)
+        characters_TK = np.zeros((1, 1), dtype=np.int32) if self._spelt is not None else None
+        return Encoded(tokens_T, _NO_ROWS, characters_TK, True)
+
+
+class _Known(dict[str, int]):
+    """Piece as it stands in the text -> token id in the low 32 bits, n-gram key of the token in the high 32."""
+
+    def __init__(self, normalise: Normaliser, vocabulary: Vocabulary | None = None) -> None:
+        super().__init__()
+        self._normalise, self._vocabulary = normalise, vocabulary
+
+    def __missing__(self, surface: str) -> int:
+        token = self._normalise(surface)
+        value = zlib.crc32(token.encode()) << 32
+        if self._vocabulary is not None:
+            value |= self._vocabulary.id(token)
+        if len(surface) <= LONGEST_CACHED:
+            if len(self) >= MOST_CACHED:
+                self.clear()
+            self[surface] = value
+        return value
+
+
+class _Spelt(dict[str, list[int]]):
+    """Piece as it stands in the text -> ids of its token's characters."""
+
+    def __init__(self, normalise: Normaliser, characters: CharacterVocabulary) -> None:
+        super().__init__()
+        self._normalise, self._characters = normalise, characters
+
+    def __missing__(self, surface: str) -> list[int]:
+        value = self._characters.encode(self._normalise(surface))
+        if len(surface) <= LONGEST_CACHED:
+            if len(self) >= MOST_CACHED:
+                self.clear()
+            self[surface] = value
+        return value
+
+    def encode(self, surfaces: Sequence[str]) -> IntArray:
+        """Character ids (T, K), 0 past a word's end."""
+        spelt = [self[surface] for surface in surfaces]
+        lengths_T = np.fromiter(map(len, spelt), dtype=np.int64, count=len(spelt))
+        ids_TK = np.zeros((len(spelt), max(1, int(lengths_T.max()))), dtype=np.int32)
+        ids_TK[np.arange(ids_TK.shape[1]) < lengths_T[:, None]] = [one for word in spelt for one in word]
+        return ids_TK
+
+
+class _Nothing(Subwords):
+    """A model before it is trained: it leaves every run whole."""
+
+    pieces = frozenset()
+
+    def split(self, run: str) -> list[str]:
+        return [run]
+
+    def to_json(self) -> dict[str, Any]:
+        return {}
+
+
+_NOTHING = _Nothing()
+
+
+def _cutter(unit: str, normalise: Normaliser, subwords: Subwords | None, package: str) -> Unit:
+    if subwords is not None:
+        return SubwordUnit(subwords, normalise)
+    if unit == "zh-word":
+        return SegmenterUnit(package)
+    return PatternUnit(PATTERNS[unit])
+
+
+def _count(
+    texts: Iterable[str], cutter: Unit, normalise: Normaliser, settings: InputSection
+) -> tuple[Counter[str], NgramTable | None]:
+    """Counts of the tokens of `texts`, and the n-grams kept (None where they are off)."""
+    surfaces_seen: Counter[str] = Counter()
+    counter = NgramCounter(settings.ngrams) if settings.ngrams else None
+    known = _Known(normalise)
+    for text in texts:
+        surfaces = cutter.surfaces(blank_break_tags(text))
+        surfaces_seen.update(surfaces)
+        if len(surfaces_seen) > MOST_COUNTED:
+            surfaces_seen = Counter({surface: count for surface, count in surfaces_seen.items() if count > 1})
+        if counter is not None:
+            packed_T = np.fromiter(map(known.__getitem__, surfaces), dtype=np.uint64, count=len(surfaces))
+            counter.add(packed_T >> _32)
+    counts: Counter[str] = Counter()
+    for surface, count in surfaces_seen.items():
+        counts[normalise(surface)] += count
+    if counter is None:
+        return counts, None
+    return counts, counter.table(min_count=settings.ngram_min_count, rows=settings.ngram_rows)
+
+
+def _draw(texts: Iterable[str], count: int, rng: np.random.Generator) -> Iterable[str]:
+    """All texts where they are at most `count`, else `count` of them drawn evenly (reservoir sampling)."""
+    stream = iter(texts)
+    held = list(islice(stream, count))
+    for seen, text in enumerate(stream, start=count + 1):
+        place = int(rng.integers(seen))
+        if place < count:
+            held[place] = text
+    return held
+
+
+def _single(one: Encoded) -> TextBatch:
+    """A batch of one text of one window, without the general road's cost."""
+    tokens_WT = one.tokens.astype(np.int64)[None]
+    characters_WTK = one.characters[None].astype(np.int64) if one.characters is not None else None
+    rows_N = one.ngram_rows.astype(np.int64)
+    lengths_W = np.array([tokens_WT.shape[1]], dtype=np.int64)
+    starts_B = np.array([0, len(rows_N)], dtype=np.int64)
+    return TextBatch(tokens_WT, lengths_W, np.zeros(1, dtype=np.int64), 1, rows_N, starts_B, characters_WTK)
+
+
+def _characters(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
+    """Character ids of all windows, (W, T, K); None where the texts have none."""
+    parts = [one.characters for one in encoded if one.characters is not None]
+    if not parts:
+        return None
+    ids_WTK = np.zeros((*real_WT.shape, max(part.shape[1] for part in parts)), dtype=np.int64)
+    ids_WTK[real_WT] = np.concatenate([np.pad(part, ((0, 0), (0, ids_WTK.shape[2] - part.shape[1]))) for part in parts])
+    return ids_WTK
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class _Entries:
+    """Entries of a bundle that may come from anyone: every read is checked, and every fault is a BundleError."""
+
+    def __init__(self, entries: Mapping[str, Any], source: str) -> None:
+        self._entries, self._source = entries, source
+
+    def fault(self, name: str, what: str) -> BundleError:
+        return BundleError(f"{self._source}: {name}: {what}. Export the model again.")
+
+    def bytes(self, name: str) -> bytes:
+        if name not in self._entries:
+            raise self.fault(name, "the entry is missing")
+        return bytes(self._entries[name])
+
+    def json(self, name: str) -> Any:
+        try:
+            return json.loads(self.bytes(name).decode())
+        except (ValueError, RecursionError) as error:
+            raise self.fault(name, f"not JSON: {str(error) or type(error).__name__}") from None
+
+    def object(self, name: str) -> dict[str, Any]:
+        values = self.json(name)
+        if not isinstance(values, dict):
+            raise self.fault(name, "expected an object")
+        if values.get("format") != FORMAT:
+            raise BundleError(
+                f"{self._source}: {name}: format {values.get('format')!r}, this gatework reads {FORMAT}. "
+                f"Was it made by a newer one?"
+            )
+        return values
+
+    def words(self, name: str) -> list[str]:
+        values = self.json(name)
+        if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
+            raise self.fault(name, "expected a list of strings")
+        if len(set(values)) < len(values):
+            raise self.fault(name, "holds a word twice")
+        return values
+
+    def keys(self, name: str) -> npt.NDArray[np.uint32]:
+        raw = self._entries.get(name)
+        if raw is None or len(raw) % 4:
+            raise self.fault(name, "missing, or not whole 32-bit numbers")
+        keys_R = np.frombuffer(raw, dtype="<u4").astype(np.uint32, copy=False)
+        if (keys_R[1:] <= keys_R[:-1]).any():
+            raise self.fault(name, "the keys do not rise")
+        return keys_R
+
+    def integer(self, values: Mapping[str, Any], key: str, least: int, most: int) -> int:
+        value = values.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.fault("tokenizer/codec.json", f"{key} must be a whole number in [{least}, {most}]")
+        return value
+
+    def flag(self, values: Mapping[str, Any], key: str) -> bool:
+        value = values.get(key)
+        if not isinstance(value, bool):
+            raise self.fault("tokenizer/codec.json", f"{key} must be true or false")
+        return value
+
+    def choice(self, values: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
+        value = values.get(key)
+        if not isinstance(value, str) or value not in known:
+            raise self.fault("tokenizer/codec.json", f"{key} must be one of {', '.join(known)}")
+        return value

@@ -1,0 +1,533 @@
+"""What a data file is: format, delimiter, header, which column is the text and which the label, and the language.
+
+What the settings leave at `auto` is inferred from the name and the first records (`infer`), and `Format.describe` says
+what was found and why. The rules, in order:
+
+* format: what the first lines look like (`__label__`, `{`, tabs), then the name's ending.
+* header: the first record, where a column asked for by name is in it, or where it names a known column, or where it
+  is like no record after it.
+* text: a column of a known name, else the one with the longest values.
+* label: a column of a known name, else the short one with the fewest different values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from gatework.core.errors import DataError, nearest
+from gatework.text.language import cjk_share
+from gatework.text.lines import read_lines
+from gatework.text.rows import LABEL_PREFIX, Row, read_rows
+
+Column = str | int
+
+SAMPLE_ROWS = 20_000
+"""Records looked at."""
+SAMPLE_CHARACTERS = 16_000_000
+"""Characters looked at, in all."""
+SHORT = 60
+"""Characters; the values of a label column are not longer on average."""
+
+TEXT_NAMES = (
+    *("text", "sentence", "review", "content", "message", "comment", "document", "question", "query", "title"),
+    *("body", "tweet", "description", "news", "headline", "文本", "内容", "评论", "句子", "正文", "标题", "新闻"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "class", "category", "target", "sentiment", "intent", "tag", "tags", "topic", "topics"),
+    *("label_name", "label_desc", "class_name", "polarity", "y", "标签", "类别", "分类", "情感"),
+)
+
+
+class DataSettings(Protocol):
+    """What reading needs of the `[data]` section of a recipe."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def header(self) -> Any: ...
+    @property
+    def text(self) -> Column: ...
+    @property
+    def label(self) -> Column: ...
+    @property
+    def label_separator(self) -> str: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings without a recipe: everything inferred."""
+
+    format: str = "auto"
+    header: Any = "auto"
+    text: Column = "auto"
+    label: Column = "auto"
+    label_separator: str = ""
+    encoding: str = "utf-8"
+    language: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How one file is read."""
+
+    kind: str
+    """csv, tsv, jsonl or fasttext."""
+    delimiter: str
+    """Between CSV and TSV cells."""
+    header: tuple[str, ...] | None
+    """Names on the first line; None where there are none."""
+    columns: int
+    """Cells of a CSV or TSV record; 0 for JSON lines."""
+    text: Column
+    """Column of the text: a position from 0, or a JSON key."""
+    label: Column | None
+    """Column of the label; None where labels are not read."""
+    multi_label: bool
+    label_separator: str
+    encoding: str
+    language: str
+    """`en` or `zh`."""
+    why: tuple[str, ...] = ()
+    """What was inferred, and from what."""
+
+    def describe(self) -> str:
+        """One line: what the file is taken for, and why."""
+        said = [{"csv": "CSV", "tsv": "TSV", "jsonl": "JSON lines", "fasttext": "fastText lines"}[self.kind]]
+        if self.kind == "csv" and self.delimiter != ",":
+            said[0] += f" split by {self.delimiter!r}"
+        if self.kind in ("csv", "tsv"):
+            said.append(f"header {', '.join(self.header)}" if self.header else "no header")
+            said.append(f"text in {self.column_name(self.text)}")
+            if self.label is not None:
+                said.append(f"label in {self.column_name(self.label)}")
+        elif self.kind == "jsonl":
+            said.append(f"text in {self.text!r}" + (f", label in {self.label!r}" if self.label is not None else ""))
+        if self.multi_label:
+            said.append("several labels an example")
+        said.append({"en": "words split by spaces", "zh": "Chinese"}[self.language])
+        return ", ".join(said) + (f" ({'; '.join(self.why)})" if self.why else "")
+
+    def column_name(self, column: Column) -> str:
+        """A column as a person would call it: counted from 1, with its header."""
+        if isinstance(column, str):
+            return repr(column)
+        name = f" ({self.header[column]})" if self.header and column < len(self.header) else ""
+        return f"column {column + 1}{name}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def infer(
+    path: Path | str, data: DataSettings | None = None, *, like: Format | None = None, labelled: bool = True
+) -> Format:
+    """Find out how a file is to be read.
+
+    Args:
+        path: of the file.
+        data: what is known already; everything else is inferred.
+        like: the training file's format, for a dev or test file: same columns (by name where both have a header),
+            same language, several labels or not.
+        labelled: whether labels will be read.
+    Raises: DataError: the file is empty, a column asked for is missing, or columns cannot be told apart.
+    """
+    data = data or Settings()
+    if like is not None:
+        data = _with_defaults(data, like)
+    kind, delimiter, why = _kind(path, data)
+    rows = _sample(path, kind, delimiter, data.encoding)
+    if not rows:
+        raise DataError(f"{path}:1: the file is empty. Give a file with at least one example.")
+    if kind == "fasttext":
+        found = _fasttext(rows, data, labelled)
+    elif kind == "jsonl":
+        found = _keys(path, rows, data, labelled)
+    else:
+        found = _columns(path, kind, delimiter, rows, data, labelled)
+    if like is not None:
+        return replace(found, multi_label=like.multi_label, language=like.language, why=tuple(why) + found.why)
+    return replace(found, why=tuple(why) + found.why)
+
+
+def _with_defaults(data: DataSettings, like: Format) -> Settings:
+    """Settings for a file beside the training file; what the user said still counts."""
+
+    def column(said: Column, found: Column | None) -> Column:
+        if said != "auto" or found is None:
+            return said
+        return like.header[found] if like.header and isinstance(found, int) else found
+
+    # A file whose format differs from that of training cannot share its positions.
+    return Settings(
+        format=data.format if data.format != "auto" else like.kind,
+        header=data.header if data.header != "auto" or like.header else False,
+        text=column(data.text, like.text) if like.kind != "fasttext" else "auto",
+        label=column(data.label, like.label) if like.kind != "fasttext" else "auto",
+        label_separator=data.label_separator,
+        encoding=data.encoding,
+        language=like.language,
+    )
+
+
+# ── format ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _kind(path: Path | str, data: DataSettings) -> tuple[str, str, list[str]]:
+    """Format, delimiter and reasons."""
+    head = [line for _, line in islice(read_lines(path, data.encoding), 200) if line.strip()]
+    if not head:
+        raise DataError(f"{path}:1: the file is empty. Give a file with at least one example.")
+    if sum(line.count("\0") for line in head[:20]) * 4 > sum(map(len, head[:20])):
+        raise DataError(f"{path}:1: full of NUL bytes: not text, or UTF-16. Set data.encoding = 'utf-16' for that.")
+    ending = Path(path).name.lower().removesuffix(".gz").rpartition(".")[2]
+    kind, why = (data.format, []) if data.format != "auto" else _guess_kind(path, head, ending)
+    if kind == "csv":
+        return kind, _delimiter(head), why
+    return kind, "\t", why
+
+
+def _guess_kind(path: Path | str, head: Sequence[str], ending: str) -> tuple[str, list[str]]:
+    first = head[0].lstrip()
+    if first.startswith(LABEL_PREFIX):
+        return "fasttext", [f"lines begin with {LABEL_PREFIX}"]
+    if first.startswith("{") and (ending in ("json", "jsonl", "ndjson") or first.rstrip().endswith("}")):
+        return "jsonl", ["lines are JSON objects"]
+    if ending in ("json", "jsonl", "ndjson"):
+        if first.startswith("["):
+            raise DataError(f"{path}:1: one JSON array. Write one JSON object a line.")
+        return "jsonl", [f"named .{ending}"]
+    tabbed = sum("\t" in line for line in head)
+    if ending == "csv" and "," not in head[0] and tabbed == len(head) and not any('"' in line for line in head):
+        return "tsv", ["named .csv, but split by tabs without quotes"]
+    if ending in ("csv", "tsv", "tab"):
+        return ("csv" if ending == "csv" else "tsv"), [f"named .{ending}"]
+    if sum(LABEL_PREFIX in line for line in head) * 2 > len(head):
+        return "fasttext", [f"lines hold {LABEL_PREFIX}"]
+    if tabbed * 10 >= 9 * len(head):
+        return "tsv", ["lines hold tabs"]
+    if sum("," in line for line in head) * 10 >= 9 * len(head):
+        return "csv", ["lines hold commas"]
+    raise DataError(
+        f"{path}:1: cannot tell its format: no tabs, commas, JSON objects or {LABEL_PREFIX}. "
+        f"Set data.format to csv, tsv, jsonl or fasttext."
+    )
+
+
+def _delimiter(head: Sequence[str]) -> str:
+    """The CSV delimiter that splits the first record's line most evenly with those after it."""
+    counts = {sign: head[0].count(sign) for sign in (",", ";", "\t", "|")}
+    if counts[","]:
+        # Commas in an unquoted text are common, so a rival must be on every line equally often.
+        rivals = [sign for sign in ("\t", ";", "|") if counts[sign]]
+        for sign in rivals:
+            if len(head) > 1 and len({line.count(sign) for line in head}) == 1 < len({line.count(",") for line in head}):
+                return sign
+        return ","
+    best = max(counts, key=lambda sign: counts[sign])
+    return best if counts[best] else ","
+
+
+def _sample(path: Path | str, kind: str, delimiter: str, encoding: str) -> list[Row]:
+    rows: list[Row] = []
+    characters = 0
+    try:
+        for row in read_rows(path, kind, delimiter=delimiter, encoding=encoding):
+            rows.append(row)
+            values = row.cells.values() if isinstance(row.cells, dict) else row.cells
+            characters += sum(len(value) for value in values if isinstance(value, str))
+            if len(rows) >= SAMPLE_ROWS or characters >= SAMPLE_CHARACTERS:
+                break
+    except DataError:
+        if len(rows) < 2:
+            raise
+        # The fault has its line and will be met again by whoever reads on; what stands before it says enough.
+    return rows
+
+
+# ── columns ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _columns(
+    path: Path | str, kind: str, delimiter: str, rows: list[Row], data: DataSettings, labelled: bool
+) -> Format:
+    table = [row.cells for row in rows if isinstance(row.cells, list)]
+    width = Counter(len(cells) for cells in table[:1000]).most_common(1)[0][0]
+    first = table[0]
+    header, why = _header(path, table, width, data)
+    body = [cells for cells in (table[1:] if header else table) if len(cells) == width]
+    if header:
+        width = len(header)
+        body = [cells for cells in table[1:] if len(cells) == width]
+    place = f"{path}:{rows[0].line}"
+    text = _position(place, "text", data.text, header, width)
+    label = _position(place, "label", data.label, header, width) if labelled else None
+    if width == 1 and labelled and label is None:
+        raise DataError(
+            f"{place}: one column only, {_shorten(first[0])!r}; a text and a label are needed. "
+            f"Check data.format (taken for {kind}, split by {delimiter!r})."
+        )
+    columns = {number: [cells[number] for cells in body] for number in range(width)}
+    names = {number: header[number] for number in range(width)} if header else {}
+    chosen_text, chosen_label, reasons = _choose(place, columns, names, text, label, labelled)
+    language, share = _language(data, columns[chosen_text])
+    return Format(
+        kind=kind,
+        delimiter=delimiter,
+        header=tuple(header) if header else None,
+        columns=width,
+        text=chosen_text,
+        label=chosen_label,
+        multi_label=bool(data.label_separator),
+        label_separator=data.label_separator,
+        encoding=data.encoding,
+        language=language,
+        why=tuple(why + reasons + share),
+    )
+
+
+def _header(
+    path: Path | str, table: list[list[str]], width: int, data: DataSettings
+) -> tuple[list[str] | None, list[str]]:
+    """Names of the columns, or None where the first record is an example like the others."""
+    first = [cell.strip() for cell in table[0]]
+    asked = [name for name in (data.text, data.label) if isinstance(name, str) and name != "auto"]
+    if data.header is True:
+        return first, []
+    if data.header is False:
+        if asked:
+            raise DataError(f"{path}:1: data.header is off, so there is no column {asked[0]!r}. Give its position from 0.")
+        return None, []
+    if asked:
+        return first, []  # a name that is not there is reported where the column is looked up
+    if len(first) != width or not all(first) or len(set(first)) < width or max(map(len, first)) > SHORT:
+        return None, []
+    known = {*TEXT_NAMES, *LABEL_NAMES}
+    named = [cell for cell in first if cell.lower() in known]
+    if named and not any(_number(cell) for cell in first) and not _seen_again(table, first, named):
+        return first, [f"the first line names {', '.join(map(repr, named))}"]
+    if _odd_one_out(table, first):
+        return first, ["the first line is like no other"]
+    return None, []
+
+
+def _seen_again(table: list[list[str]], first: list[str], named: list[str]) -> bool:
+    """Whether what could be a name is a value of its column further down: then it is a label called so."""
+    places = [first.index(name) for name in named]
+    return any(cells[place].strip() == first[place] for cells in table[1:] for place in places if place < len(cells))
+
+
+_NAME = re.compile(r"[^\W\d][\w.-]*(?: [\w.-]+)?")
+
+
+def _odd_one_out(table: list[list[str]], first: list[str]) -> bool:
+    """Every cell could be a name, and a column of few values never has the first line's again."""
+    body = [cells for cells in table[1:] if len(cells) == len(first)]
+    if len(body) < 8 or not all(_NAME.fullmatch(cell) for cell in first):
+        return False
+    typical = [sum(len(cells[place]) for cells in body) / len(body) for place in range(len(first))]
+    longest = max(range(len(first)), key=typical.__getitem__)
+    if 3 * len(first[longest]) > typical[longest]:
+        return False
+    for place in range(len(first)):
+        counts = Counter(cells[place] for cells in body)
+        few = place != longest and len(counts) <= max(2, len(body) // 4) and min(counts.values()) > 1
+        if few and first[place] not in counts:
+            return True
+    return False
+
+
+def _number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d+(?:\.\d+)?", cell))
+
+
+def _position(
+    place: str, role: str, said: Column, header: Sequence[str] | None, width: int
+) -> int | None:
+    """The position a user's column means; None for auto."""
+    if said == "auto":
+        return None
+    if isinstance(said, str):
+        names = [name.strip() for name in header or ()]
+        if said not in names:
+            raise DataError(f"{place}: no column {said!r} (data.{role}) on the first line. {nearest(said, names)}")
+        return names.index(said)
+    if not -width <= said < width:
+        raise DataError(
+            f"{place}: data.{role} = {said}, but there are {width} columns. Use 0 to {width - 1}, or -1 for the last."
+        )
+    return said % width
+
+
+def _choose(
+    place: str,
+    columns: dict[Any, list[Any]],
+    names: dict[Any, str],
+    text: Any,
+    label: Any,
+    labelled: bool,
+) -> tuple[Any, Any, list[str]]:
+    """Text and label column (None where not labelled) and reasons."""
+    why: list[str] = []
+    if label is None and labelled:
+        label = _named(columns, names, LABEL_NAMES, {text})
+    size = {column: _mean_length(values) for column, values in columns.items()}
+    free = [column for column in columns if column != label]
+    if text is None and free:
+        text = _named({c: columns[c] for c in free}, names, TEXT_NAMES, set(), size)
+    if text is None and free:
+        text = max(free, key=lambda column: size[column])
+        if len(columns) > 1:
+            why.append(f"the text is the longest column, {size[text]:.0f} characters on average")
+    if text is None:
+        raise DataError(f"{place}: no column for the text. Set data.text.")
+    if not labelled:
+        return text, None, why
+    if label is None:
+        label, reason = _fewest(place, columns, text, size)
+        why.append(reason)
+    if label == text:
+        raise DataError(f"{place}: data.text and data.label are the same column. Set them apart.")
+    return text, label, why
+
+
+def _named(
+    columns: dict[Any, list[Any]],
+    names: dict[Any, str],
+    known: Sequence[str],
+    taken: set[Any],
+    size: dict[Any, float] | None = None,
+) -> Any:
+    """The column with a known name, the longest of several for a text, the first in order of `known` for a label."""
+    found = {names[column].strip().lower(): column for column in columns if column in names and column not in taken}
+    hits = [found[name] for name in known if name in found]
+    if not hits:
+        return None
+    return max(hits, key=lambda column: size[column]) if size else hits[0]
+
+
+def _fewest(place: str, columns: dict[Any, list[Any]], text: Any, size: dict[Any, float]) -> tuple[Any, str]:
+    """The short column with the fewest different values; a column of one value only if there is no other."""
+    different = {
+        column: len({str(value) for value in values})
+        for column, values in columns.items()
+        if column != text and size[column] <= SHORT and any(value != "" for value in values)
+    }
+    varied = {column: count for column, count in different.items() if count > 1} or different
+    if not varied:
+        raise DataError(f"{place}: no column could be a label: all are long or empty. Set data.label.")
+    label = min(varied, key=lambda column: varied[column])
+    rows = len(columns[label])
+    if rows >= 30 and varied[label] > 0.6 * rows:
+        raise DataError(
+            f"{place}: no column looks like a label: the one with the fewest values has {varied[label]} in {rows} "
+            f"records. Set data.label."
+        )
+    return label, f"the label is the short column with the fewest values, {varied[label]}"
+
+
+def _mean_length(values: Sequence[Any]) -> float:
+    return sum(len(value) if isinstance(value, str) else 1 for value in values) / max(1, len(values))
+
+
+def _language(data: DataSettings, texts: Sequence[Any]) -> tuple[str, list[str]]:
+    if data.language != "auto":
+        return data.language, []
+    share = cjk_share(text[:1000] for text in texts[:2000] if isinstance(text, str))
+    language = "zh" if share >= 1 / 3 else "en"
+    return language, ([f"{share:.0%} of the text is Chinese characters"] if language == "zh" else [])
+
+
+# ── formats without columns ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fasttext(rows: list[Row], data: DataSettings, labelled: bool) -> Format:
+    cells = [row.cells for row in rows if isinstance(row.cells, list)]
+    language, share = _language(data, [text for _, text in cells])
+    several = any(" " in labels for labels, _ in cells)
+    return Format(
+        kind="fasttext",
+        delimiter="",
+        header=None,
+        columns=2,
+        text=1,
+        label=0 if labelled else None,
+        multi_label=several or bool(data.label_separator),
+        label_separator=data.label_separator,
+        encoding=data.encoding,
+        language=language,
+        why=tuple((["some lines have several labels"] if several else []) + share),
+    )
+
+
+def _keys(path: Path | str, rows: list[Row], data: DataSettings, labelled: bool) -> Format:
+    objects = [row.cells for row in rows if isinstance(row.cells, dict)]
+    place = f"{path}:{rows[0].line}"
+    seen = Counter(key for record in objects for key in record)
+    # A position means nothing in an object.
+    for role, said in (("text", data.text), ("label", data.label)):
+        if isinstance(said, int):
+            raise DataError(f"{place}: data.{role} = {said}, but JSON objects have keys. {nearest('', seen)}")
+        if said not in ("auto", *seen) and (role == "text" or labelled):
+            raise DataError(f"{place}: no key {said!r} (data.{role}) in the objects. {nearest(said, seen)}")
+    columns = {
+        key: [record.get(key, "") for record in objects]
+        for key in seen
+        if all(isinstance(record.get(key, ""), str | int | float | bool | list) for record in objects[:200])
+    }
+    texts = {key for key, values in columns.items() if all(isinstance(value, str) for value in values[:200])}
+    label = None if data.label == "auto" else data.label
+    text = None if data.text == "auto" else data.text
+    if text is None and not (texts - {label}):
+        raise DataError(f"{place}: no key holds text in every object. {nearest('text', seen)}")
+    usable = {key: values for key, values in columns.items() if key in texts or _label_like(values)}
+    usable.update({key: columns.get(key, []) for key in (text, label) if key is not None})
+    if text is None:
+        text = _text_key(usable, texts - {label}, label, labelled)
+    text, label, why = _choose(place, usable, {key: key for key in usable}, text, label, labelled)
+    several = label is not None and any(isinstance(value, list) for value in usable[label])
+    language, share = _language(data, usable[text])
+    return Format(
+        kind="jsonl",
+        delimiter="",
+        header=None,
+        columns=0,
+        text=text,
+        label=label,
+        multi_label=several or bool(data.label_separator),
+        label_separator=data.label_separator,
+        encoding=data.encoding,
+        language=language,
+        why=tuple(why + (["labels are lists"] if several else []) + share),
+    )
+
+
+def _text_key(columns: dict[str, list[Any]], texts: set[str], label: str | None, labelled: bool) -> str:
+    """The text among the keys that hold strings: one of a known name that is no label's, else the longest."""
+    if label is None and labelled:
+        texts = texts - {_named(columns, {key: key for key in columns}, LABEL_NAMES, set())} or texts
+    size = {key: _mean_length(columns[key]) for key in texts}
+    named = _named({key: columns[key] for key in texts}, {key: key for key in texts}, TEXT_NAMES, set(), size)
+    found: str = named if named is not None else max(sorted(texts), key=lambda key: size[key])
+    return found
+
+
+def _label_like(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str | int | bool) or _strings(value) for value in values)
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

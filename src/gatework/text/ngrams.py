@@ -1,0 +1,127 @@
+"""n-grams of tokens as side features: which are kept, and which of them a text has.
+
+An n-gram is a 32-bit key. A single token's key is the CRC-32 of its UTF-8 bytes, so tokens outside the vocabulary have
+one too; a longer n-gram's key is mixed from those of its tokens, for all positions of a text at once:
+
+    s_1[t] = key[t];   s_n[t] = s_{n-1}[t] * P + key[t+n-1];   key_n[t] = high 32 bits of (s_n ^ s_n >> 29) * Q
+
+in 64-bit integers that wrap. Kept keys are a sorted array and an n-gram's row is its place there, found by bisection:
+four bytes an n-gram, mapped straight from the bundle. Two n-grams that share a key share a row; among 200,000 kept
+keys an unseen n-gram hits one by chance once in 20,000 times.
+
+T tokens, N distinct n-grams of a text, R kept keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+KeyArray = npt.NDArray[np.uint32]
+CountArray = npt.NDArray[np.int64]
+
+_P = np.uint64(0x9E3779B97F4A7C15)
+_Q = np.uint64(0xD6E8FEB86659FD93)
+_29, _32 = np.uint64(29), np.uint64(32)
+
+
+def ngram_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
+    """Distinct keys of a text's 1- to n-grams, sorted, (N,)."""
+    count = len(keys_T)
+    if count == 0:
+        return np.empty(0, dtype=np.uint32)
+    first_T = keys_T.astype(np.uint64)
+    sums = first_T
+    parts: list[npt.NDArray[np.uint64]] = [first_T]
+    for length in range(2, min(n, count) + 1):
+        sums = sums[:-1] * _P + first_T[length - 1 :]
+        parts.append(((sums ^ (sums >> _29)) * _Q) >> _32)
+    all_keys = np.concatenate(parts).astype(np.uint32)
+    all_keys.sort()
+    fresh = np.empty(len(all_keys), dtype=bool)
+    fresh[0] = True
+    np.not_equal(all_keys[1:], all_keys[:-1], out=fresh[1:])
+    return all_keys[fresh]
+
+
+class NgramTable:
+    """The kept n-grams."""
+
+    def __init__(self, keys_R: KeyArray, n: int) -> None:
+        self.keys_R = keys_R
+        """Sorted, distinct."""
+        self.n = n
+
+    def __len__(self) -> int:
+        return len(self.keys_R)
+
+    def rows(self, keys_T: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int32]:
+        """Rows of the n-grams of a text that are kept, rising, each once, int32, from the keys of its tokens (T,)."""
+        if not len(self.keys_R):
+            return np.empty(0, dtype=np.int32)
+        keys_N = ngram_keys(keys_T, self.n)
+        rows_N = self.keys_R.searchsorted(keys_N)
+        rows_N[rows_N == len(self.keys_R)] = 0
+        return rows_N[self.keys_R[rows_N] == keys_N].astype(np.int32)
+
+
+class NgramCounter:
+    """Counts the texts each n-gram occurs in, in bounded memory.
+
+    Keys gather in a buffer that is merged into a sorted table when full. Should the table outgrow `most`, the n-grams
+    seen least are forgotten (those seen once, then twice, ...), as lossy counting does (Manku and Motwani, VLDB 2002).
+    """
+
+    def __init__(self, n: int, *, buffer: int = 4_000_000, most: int = 30_000_000) -> None:
+        self.n = n
+        self._buffer, self._most = buffer, most
+        self._waiting: list[KeyArray] = []
+        self._size = 0
+        self._keys: KeyArray = np.empty(0, dtype=np.uint32)
+        self._counts: CountArray = np.empty(0, dtype=np.int64)
+
+    def add(self, keys_T: npt.NDArray[np.unsignedinteger]) -> None:
+        """Count one text, given the keys of its tokens."""
+        keys_N = ngram_keys(keys_T, self.n)
+        self._waiting.append(keys_N)
+        self._size += len(keys_N)
+        if self._size >= self._buffer:
+            self._merge()
+
+    def table(
+        self, *, min_count: int, rows: int, score: Callable[[KeyArray, CountArray], npt.NDArray[np.floating]] | None = None
+    ) -> NgramTable:
+        """The `rows` best of the n-grams in at least `min_count` texts.
+
+        Args:
+            min_count: texts.
+            rows: most n-grams kept.
+            score: of keys and counts, more is better; None is the count. Ties go by the key.
+        """
+        self._merge()
+        kept = self._counts >= min_count
+        keys, counts = self._keys[kept], self._counts[kept]
+        if len(keys) > rows:
+            worth = counts if score is None else score(keys, counts)
+            best = np.lexsort((keys, -worth))[:rows]
+            keys = np.sort(keys[best])
+        return NgramTable(keys, self.n)
+
+    def _merge(self) -> None:
+        if not self._size:
+            return
+        fresh, times = np.unique(np.concatenate(self._waiting), return_counts=True)
+        self._waiting, self._size = [], 0
+        keys = np.concatenate([self._keys, fresh])
+        counts = np.concatenate([self._counts, times.astype(np.int64)])
+        order = np.argsort(keys, kind="stable")
+        keys, counts = keys[order], counts[order]
+        starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+        self._keys, self._counts = keys[starts], np.add.reduceat(counts, starts)
+        floor = 1
+        while len(self._keys) > self._most:
+            kept = self._counts > floor
+            self._keys, self._counts = self._keys[kept], self._counts[kept]
+            floor += 1
