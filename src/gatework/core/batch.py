@@ -33,6 +33,9 @@ class TextBatch(NamedTuple):
     """Rows of the n-gram table of all sequences, one after the other, int64; empty when the side features are off."""
     ngram_starts_B: IntArray
     """Where each sequence's rows begin in `ngram_rows_N`, int64, B + 1 entries with the end."""
+    local_WTM: IntArray
+    """Rows plus one of the bigram, trigram, ... ending at each token, int64, 0 where it is not kept or padding; M is 0
+    when the side features are off. A window's first tokens see the n-grams that reach back over its edge."""
     characters_WTK: IntArray | None = None
     """Character ids of each word, int64, 0 past its end; None without character composition."""
 

@@ -99,6 +99,8 @@ class ModelSection(Section):
 
     embedding: Positive = 128
     """Width of a token vector."""
+    ngram_embedding: Annotated[int, Field(ge=0)] = 16
+    """Width of the vectors of `input.ngrams` longer than one token, which join the token vectors; 0 for none."""
     cell: str = "lstm"
     """A recurrent cell: see `gatework tasks`."""
     units: Positive = 128

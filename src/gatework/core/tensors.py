@@ -16,7 +16,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -125,23 +125,16 @@ def pack_header(
     return len(text).to_bytes(8, "little") + text, order
 
 
-def write_tensors(
-    file: BinaryIO,
-    tensors: Mapping[str, Array],
-    metadata: Mapping[str, str] | None = None,
-    *,
-    bfloat16: Collection[str] = (),
-) -> int:
-    """Write arrays to an open file, one at a time. Arguments as in `pack_header`. Returns the bytes written."""
+def tensor_chunks(
+    tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None, *, bfloat16: Collection[str] = ()
+) -> Iterator[memoryview]:
+    """The bytes of a file of arrays, piece by piece, one array at a time. Arguments as in `pack_header`."""
     header, order = pack_header(tensors, metadata, bfloat16=bfloat16)
-    file.write(header)
-    written = len(header)
+    yield memoryview(header)
     for name in order:
         array = tensors[name]
         stored = to_bfloat16(array) if name in bfloat16 else np.ascontiguousarray(array, _little(array.dtype))
-        file.write(stored.reshape(-1).view(np.uint8).data)
-        written += stored.nbytes
-    return written
+        yield stored.reshape(-1).view(np.uint8).data
 
 
 def save_tensors(
@@ -149,7 +142,8 @@ def save_tensors(
 ) -> None:
     """Write a file of arrays, whole or not at all. Raises OutputError."""
     with atomic_write(path) as file:
-        write_tensors(file, tensors, metadata)
+        for chunk in tensor_chunks(tensors, metadata):
+            file.write(chunk)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> TensorFile:
