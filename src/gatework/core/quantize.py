@@ -23,7 +23,7 @@ LEVELS = 127
 
 
 def quantize(weights: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.int8], Float32]:
-    """`weights` (R, ...), at least two dimensions, as q of the same shape and scales (R,), float32 that fit bfloat16."""
+    """`weights` (R, ...) as q of the same shape and scales (R,), float32 that fit bfloat16. At least two dimensions."""
     flat = np.asarray(weights, dtype=np.float32).reshape(len(weights), -1)
     largest = np.abs(flat).max(axis=1, initial=0.0) / np.float32(LEVELS)
     scales = from_bfloat16((np.ascontiguousarray(largest).view("<u4") + np.uint32(0xFFFF)) >> np.uint32(16))

@@ -1,6 +1,6 @@
 """The whole network of an `Architecture`: windows of token ids to one row of logits a sequence.
 
-    tokens -> embedding (+ characters) -> recurrent stack -> pooling over a sequence's windows -> head   deep logits
+    tokens -> embedding (+ local n-grams, characters) -> recurrent stack -> pooling over a sequence's windows -> head   deep logits
     n-grams -> table of logit rows, summed                                                              wide logits
 
 The two are trained each on its own loss and answer with their sum.
@@ -23,7 +23,7 @@ from gatework.core.errors import BundleError
 from gatework.nn.characters import CharacterComposition
 from gatework.nn.dropout import check_chance, dropout, locked_dropout, word_dropout
 from gatework.nn.embedding import Embedding
-from gatework.nn.ngrams import NgramBag
+from gatework.nn.ngrams import LocalNgrams, NgramBag
 from gatework.nn.pooling import Pooling
 from gatework.nn.recurrent import RecurrentStack
 from gatework.nn.tensors import TensorBatch
@@ -78,10 +78,11 @@ class Network(nn.Module):
         self.embedding = Embedding(
             a.vocabulary, a.embedding, vectors_VE=vectors_VE, freeze=freeze_vectors, sparse=sparse_embedding
         )
+        self.local = LocalNgrams(a.ngram_rows, a.ngram_embedding) if a.ngram_embedding else None
         self.characters = None if a.characters is None else CharacterComposition(a.characters)
         self.encoder = RecurrentStack(
             encoder.cell,
-            a.embedding + (0 if a.characters is None else a.characters.outputs),
+            a.encoder_inputs,
             encoder.units,
             layers=encoder.layers,
             bidirectional=encoder.bidirectional,
@@ -115,6 +116,8 @@ class Network(nn.Module):
         """What the encoder reads, x_WTE, with the dropouts of words and of vectors in training."""
         tokens_WT = word_dropout(batch.tokens_WT, self.word_dropout, self.training)
         x_WTE: Tensor = self.embedding(tokens_WT)
+        if self.local is not None:
+            x_WTE = torch.cat([x_WTE, self.local(batch.local_WTM)], 2)
         if self.characters is not None:
             if batch.characters_WTK is None:
                 raise BundleError("the model composes characters, but the batch has none. Encode with its own codec.")
@@ -122,8 +125,9 @@ class Network(nn.Module):
         return locked_dropout(x_WTE, self.embedding_dropout, self.training)
 
     def sparse_parameters(self) -> list[nn.Parameter]:
-        """Trained parameters whose gradients are sparse: the n-gram table, and a large embedding."""
+        """Trained parameters whose gradients are sparse: the n-gram tables, and a large embedding."""
         tables = [self.embedding.weight] if self.embedding.sparse else []
+        tables += [] if self.local is None else [self.local.weight]
         tables += [] if self.ngrams is None else [self.ngrams.weight]
         return [table for table in tables if table.requires_grad]
 
@@ -135,6 +139,8 @@ class Network(nn.Module):
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter under its name in a bundle (see `core.architecture`)."""
         yield "embedding.weight", self.embedding.weight
+        if self.local is not None:
+            yield "local.weight", self.local.weight
         if self.characters is not None:
             for name, weight in self.characters.weights():
                 yield f"characters.{name}", weight

@@ -20,6 +20,7 @@ class TensorBatch(NamedTuple):
     sequences: int
     ngram_rows_N: Tensor
     ngram_starts_B: Tensor
+    local_WTM: Tensor
     characters_WTK: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TensorBatch:
@@ -29,6 +30,7 @@ class TensorBatch(NamedTuple):
             tokens_WT=self.tokens_WT.to(device),
             ngram_rows_N=self.ngram_rows_N.to(device),
             ngram_starts_B=self.ngram_starts_B.to(device),
+            local_WTM=self.local_WTM.to(device),
             characters_WTK=characters,
         )
 
@@ -42,6 +44,7 @@ def to_tensors(batch: TextBatch) -> TensorBatch:
         sequences=batch.sequences,
         ngram_rows_N=_tensor(batch.ngram_rows_N),
         ngram_starts_B=_tensor(batch.ngram_starts_B),
+        local_WTM=_tensor(batch.local_WTM),
         characters_WTK=None if batch.characters_WTK is None else _tensor(batch.characters_WTK),
     )
 

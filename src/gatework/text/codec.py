@@ -16,7 +16,7 @@ Bundle entries (all of them checked when read, for a bundle may come from anyone
     tokenizer/subwords.json    the subword model; for `bpe` and `unigram`
     tokenizer/characters.json  characters in the order of their ids; with character composition
 
-T tokens, N n-gram rows, K characters of the longest word, B texts, W windows.
+T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longest word, B texts, W windows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -76,6 +76,8 @@ class Encoded(NamedTuple):
     """Ids, int32, (T,), T at least 1."""
     ngram_rows: IntArray
     """Rows of the n-gram table, int32, (N,), rising; empty when the side features are off."""
+    local: IntArray
+    """Rows plus one of the longer n-grams that end at each token, int32, (T, M), 0 where not kept; M is 0 without."""
     characters: IntArray | None
     """Character ids, int32, (T, K), 0 past a word's end; None without character composition."""
     empty: bool
@@ -106,13 +108,19 @@ class TextCodec:
         self.ngrams = ngrams
         self.subwords = subwords
         self.characters = characters
+        self._longer = ngrams.n - 1 if ngrams is not None else 0
         self._cutter = _cutter(unit, normalise, subwords, package)
         self._known = _Known(normalise, vocabulary)
         self._spelt = _Spelt(normalise, characters) if characters is not None else None
 
     @classmethod
     def fit(
-        cls, texts: Callable[[], Iterable[str]], settings: InputSection, *, rng: np.random.Generator | None = None
+        cls,
+        texts: Callable[[], Iterable[str]],
+        settings: InputSection,
+        *,
+        rng: np.random.Generator | None = None,
+        unlabelled: Callable[[], Iterable[str]] | None = None,
     ) -> TextCodec:
         """Learn vocabulary, n-grams and subwords from training texts.
 
@@ -120,6 +128,8 @@ class TextCodec:
             texts: gives the texts, afresh at every call; they are read once, for subwords twice, and never held.
             settings: the `[input]` of a recipe, its unit not "auto".
             rng: draws the texts a subword model learns from where there are more than SUBWORD_TEXTS.
+            unlabelled: gives texts that count for vocabulary and subwords, not for n-grams: an n-gram's row is learnt
+                from labels alone.
         """
         unit = settings.unit
         if unit not in UNITS:
@@ -128,12 +138,13 @@ class TextCodec:
         subwords = None
         if unit in SUBWORD_UNITS:
             runs = SubwordUnit(_NOTHING, normalise).runs
-            drawn = _draw(texts(), SUBWORD_TEXTS, rng or np.random.default_rng(0))
+            every = texts() if unlabelled is None else chain(texts(), unlabelled())
+            drawn = _draw(every, SUBWORD_TEXTS, rng or np.random.default_rng(0))
             cleaned = (blank_break_tags(text) for text in drawn)
             subwords = train_subwords(unit, cleaned, pieces=settings.subwords, runs=runs)
         package = segmenter() if unit == "zh-word" else ""
         cutter = _cutter(unit, normalise, subwords, package)
-        counts, table = _count(texts(), cutter, normalise, settings)
+        counts, table = _count(texts(), unlabelled() if unlabelled is not None else (), cutter, normalise, settings)
         vocabulary = Vocabulary.fit(counts, min_count=settings.min_count, limit=settings.max_vocabulary)
         characters = None
         if settings.characters != "none":
@@ -161,9 +172,11 @@ class TextCodec:
             surfaces = surfaces[:limit]
         packed_T = np.fromiter(map(self._known.__getitem__, surfaces), dtype=np.uint64, count=count)
         tokens_T = (packed_T & _LOW).astype(np.int32)
-        rows_N = self.ngrams.rows(packed_T >> _32) if self.ngrams is not None else _NO_ROWS
+        rows_N, local_TM = _NO_ROWS, np.empty((count, 0), dtype=np.int32)
+        if self.ngrams is not None:
+            rows_N, local_TM = self.ngrams.find(packed_T >> _32)
         characters_TK = self._spelt.encode(surfaces) if self._spelt is not None else None
-        return Encoded(tokens_T, rows_N, characters_TK, False, left_out)
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out)
 
     def tokenize(self, text: str) -> list[Token]:
         """The tokens of a text, none for an empty one; offsets count characters of `text` as it was given."""
@@ -190,14 +203,16 @@ class TextCodec:
         real_WT = np.arange(shape[1]) < lengths_W[:, None]
         tokens_WT = np.zeros(shape, dtype=np.int64)
         characters_WTK = None
+        local_WTM = np.zeros((*shape, self._longer), dtype=np.int64)
         if encoded:
+            local_WTM[real_WT] = np.concatenate([one.local for one in encoded])
             tokens_WT[real_WT] = np.concatenate([one.tokens for one in encoded])
             characters_WTK = _characters(encoded, real_WT)
         rows = [one.ngram_rows for one in encoded]
         starts_B = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(one) for one in rows], out=starts_B[1:])
         rows_N = np.concatenate([*rows, _NO_ROWS]).astype(np.int64)
-        return TextBatch(tokens_WT, lengths_W, sequence_W, len(encoded), rows_N, starts_B, characters_WTK)
+        return TextBatch(tokens_WT, lengths_W, sequence_W, len(encoded), rows_N, starts_B, local_WTM, characters_WTK)
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entries this codec is read back from."""
@@ -253,7 +268,7 @@ class TextCodec:
     def _empty(self) -> Encoded:
         tokens_T = np.array([EMPTY], dtype=np.int32)
         characters_TK = np.zeros((1, 1), dtype=np.int32) if self._spelt is not None else None
-        return Encoded(tokens_T, _NO_ROWS, characters_TK, True)
+        return Encoded(tokens_T, _NO_ROWS, np.zeros((1, self._longer), dtype=np.int32), characters_TK, True)
 
 
 class _Known(dict[str, int]):
@@ -323,18 +338,18 @@ def _cutter(unit: str, normalise: Normaliser, subwords: Subwords | None, package
 
 
 def _count(
-    texts: Iterable[str], cutter: Unit, normalise: Normaliser, settings: InputSection
+    texts: Iterable[str], unlabelled: Iterable[str], cutter: Unit, normalise: Normaliser, settings: InputSection
 ) -> tuple[Counter[str], NgramTable | None]:
-    """Counts of the tokens of `texts`, and the n-grams kept (None where they are off)."""
+    """Counts of the tokens of all texts, and the n-grams of `texts` that are kept (None where they are off)."""
     surfaces_seen: Counter[str] = Counter()
     counter = NgramCounter(settings.ngrams) if settings.ngrams else None
     known = _Known(normalise)
-    for text in texts:
+    for text, labelled in chain(zip(texts, repeat(True)), zip(unlabelled, repeat(False))):
         surfaces = cutter.surfaces(blank_break_tags(text))
         surfaces_seen.update(surfaces)
         if len(surfaces_seen) > MOST_COUNTED:
             surfaces_seen = Counter({surface: count for surface, count in surfaces_seen.items() if count > 1})
-        if counter is not None:
+        if counter is not None and labelled:
             packed_T = np.fromiter(map(known.__getitem__, surfaces), dtype=np.uint64, count=len(surfaces))
             counter.add(packed_T >> _32)
     counts: Counter[str] = Counter()
@@ -363,7 +378,8 @@ def _single(one: Encoded) -> TextBatch:
     rows_N = one.ngram_rows.astype(np.int64)
     lengths_W = np.array([tokens_WT.shape[1]], dtype=np.int64)
     starts_B = np.array([0, len(rows_N)], dtype=np.int64)
-    return TextBatch(tokens_WT, lengths_W, np.zeros(1, dtype=np.int64), 1, rows_N, starts_B, characters_WTK)
+    local_WTM = one.local.astype(np.int64)[None]
+    return TextBatch(tokens_WT, lengths_W, np.zeros(1, dtype=np.int64), 1, rows_N, starts_B, local_WTM, characters_WTK)
 
 
 def _characters(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:

@@ -9,7 +9,7 @@ in 64-bit integers that wrap. Kept keys are a sorted array and an n-gram's row i
 four bytes an n-gram, mapped straight from the bundle. Two n-grams that share a key share a row; among 200,000 kept
 keys an unseen n-gram hits one by chance once in 20,000 times.
 
-T tokens, N distinct n-grams of a text, R kept keys.
+T tokens, N distinct n-grams of a text, R kept keys, M lengths from two up.
 """
 
 from __future__ import annotations
@@ -27,23 +27,27 @@ _Q = np.uint64(0xD6E8FEB86659FD93)
 _29, _32 = np.uint64(29), np.uint64(32)
 
 
-def ngram_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
-    """Distinct keys of a text's 1- to n-grams, sorted, (N,)."""
-    count = len(keys_T)
-    if count == 0:
-        return np.empty(0, dtype=np.uint32)
+def all_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
+    """Keys of a text's single tokens in order, then of its bigrams, and so on to its n-grams."""
     first_T = keys_T.astype(np.uint64)
     sums = first_T
     parts: list[npt.NDArray[np.uint64]] = [first_T]
-    for length in range(2, min(n, count) + 1):
+    for length in range(2, min(n, len(keys_T)) + 1):
         sums = sums[:-1] * _P + first_T[length - 1 :]
         parts.append(((sums ^ (sums >> _29)) * _Q) >> _32)
-    all_keys = np.concatenate(parts).astype(np.uint32)
-    all_keys.sort()
-    fresh = np.empty(len(all_keys), dtype=bool)
+    return np.concatenate(parts).astype(np.uint32)
+
+
+def ngram_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
+    """Distinct keys of a text's 1- to n-grams, sorted, (N,)."""
+    if len(keys_T) == 0:
+        return np.empty(0, dtype=np.uint32)
+    keys = all_keys(keys_T, n)
+    keys.sort()
+    fresh = np.empty(len(keys), dtype=bool)
     fresh[0] = True
-    np.not_equal(all_keys[1:], all_keys[:-1], out=fresh[1:])
-    return all_keys[fresh]
+    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
+    return keys[fresh]
 
 
 class NgramTable:
@@ -57,14 +61,35 @@ class NgramTable:
     def __len__(self) -> int:
         return len(self.keys_R)
 
-    def rows(self, keys_T: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int32]:
-        """Rows of the n-grams of a text that are kept, rising, each once, int32, from the keys of its tokens (T,)."""
-        if not len(self.keys_R):
-            return np.empty(0, dtype=np.int32)
-        keys_N = ngram_keys(keys_T, self.n)
-        rows_N = self.keys_R.searchsorted(keys_N)
-        rows_N[rows_N == len(self.keys_R)] = 0
-        return rows_N[self.keys_R[rows_N] == keys_N].astype(np.int32)
+    def find(
+        self, keys_T: npt.NDArray[np.unsignedinteger]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The kept n-grams of a text, from the keys of its tokens (T,).
+
+        Returns: rows_N: each row once, rising, int32.
+            local_TM: for every token, the rows plus one of the bigram, trigram, ... that end with it, 0 where that
+            n-gram is not kept; int32, M = n - 1.
+        """
+        count = len(keys_T)
+        local_TM = np.zeros((count, self.n - 1), dtype=np.int32)
+        if not len(self.keys_R) or not count:
+            return np.empty(0, dtype=np.int32), local_TM
+        keys = all_keys(keys_T, self.n)
+        rows = self.keys_R.searchsorted(keys)
+        rows[rows == len(self.keys_R)] = 0
+        known = self.keys_R[rows] == keys
+        places = np.where(known, rows + 1, 0)
+        start = count
+        for length in range(2, min(self.n, count) + 1):
+            stop = start + count - length + 1
+            local_TM[length - 1 :, length - 2] = places[start:stop]
+            start = stop
+        found = rows[known]
+        found.sort()
+        fresh = np.empty(len(found), dtype=bool)
+        fresh[:1] = True
+        np.not_equal(found[1:], found[:-1], out=fresh[1:])
+        return found[fresh].astype(np.int32), local_TM
 
 
 class NgramCounter:

@@ -4,11 +4,12 @@ A store `name` in a folder is these files, numbers little-endian, one example af
 
     name.tokens.i32       token ids                    name.starts.i64     where each example's begin, and the end
     name.ngrams.i32       n-gram rows                  name.ngrams.i64     where each example's begin, and the end
+    name.local.i32        n-grams that end at each token (T x M each)
     name.characters.i32   character ids (T x K each)   name.characters.i64 likewise; only with character composition
     name.targets.i64 | name.targets.f32                a class id each, or C numbers each
     name.json             counts; written last, so a store without it is not whole
 
-N examples, T tokens of one, K characters of its longest word, C labels.
+N examples, T tokens of one, M n-gram lengths from two up, K characters of its longest word, C labels.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from gatework.text.codec import Encoded
 from gatework.text.vocabulary import EMPTY
 
 FORMAT = 1
-_PARTS = ("tokens.i32", "ngrams.i32", "characters.i32")
+_PARTS = ("tokens.i32", "ngrams.i32", "local.i32", "characters.i32")
 
 
 class ExampleStore:
@@ -43,6 +44,8 @@ class ExampleStore:
         self._starts = self._map("starts.i64", "<i8")
         self._ngrams = self._map("ngrams.i32", "<i4")
         self._ngram_starts = self._map("ngrams.i64", "<i8")
+        self._longer = int(head["longer"])
+        self._local = self._map("local.i32", "<i4").reshape(-1, self._longer) if self._longer else None
         if self._has_characters:
             self._characters = self._map("characters.i32", "<i4")
             self._character_starts = self._map("characters.i64", "<i8")
@@ -100,11 +103,13 @@ class ExampleStore:
             raise IndexError(index)
         tokens_T = self._tokens[self._starts[index] : self._starts[index + 1]]
         rows_N = self._ngrams[self._ngram_starts[index] : self._ngram_starts[index + 1]]
+        span = slice(self._starts[index], self._starts[index + 1])
+        local_TM = self._local[span] if self._local is not None else np.empty((len(tokens_T), 0), dtype=np.int32)
         characters_TK = None
         if self._has_characters:
             flat = self._characters[self._character_starts[index] : self._character_starts[index + 1]]
             characters_TK = flat.reshape(len(tokens_T), -1)
-        return Encoded(tokens_T, rows_N, characters_TK, len(tokens_T) == 1 and int(tokens_T[0]) == EMPTY)
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, len(tokens_T) == 1 and int(tokens_T[0]) == EMPTY)
 
     def _map(self, part: str, dtype: str) -> npt.NDArray[Any]:
         path = Path(f"{self._stem}.{part}")
@@ -131,19 +136,22 @@ class _Writer:
         count = left_out = 0
         labels: int | None = None
         characters = False
+        longer = 0
         for encoded, target in examples:
             if count == 0:
                 labels = None if np.ndim(target) == 0 else len(target)
                 characters = encoded.characters is not None
+                longer = encoded.local.shape[1]
             self._append("tokens.i32", encoded.tokens)
             self._append("ngrams.i32", encoded.ngram_rows)
+            self._append("local.i32", encoded.local.reshape(-1))
             if encoded.characters is not None:
                 self._append("characters.i32", encoded.characters.reshape(-1))
             part, dtype = _target_file(labels)
             self._file(part).write(np.asarray(target, dtype=dtype).tobytes())
             count += 1
             left_out += encoded.left_out
-        for part in (*_PARTS[: 2 + characters], _target_file(labels)[0]):
+        for part in (*_PARTS[: 3 + characters], _target_file(labels)[0]):
             self._file(part)
         for part, starts in (("tokens.i32", "starts.i64"), ("ngrams.i32", "ngrams.i64")):
             self._file(starts).write(np.array(self._ends[part], dtype="<i8").tobytes())
@@ -153,6 +161,7 @@ class _Writer:
             "format": FORMAT,
             "examples": count,
             "labels": labels,
+            "longer": longer,
             "characters": characters,
             "left_out": left_out,
         }

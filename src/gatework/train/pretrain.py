@@ -63,4 +63,5 @@ class Pretrain(Stage):
     def _encoded(self, index: int) -> Any:
         labelled = len(self.stores[0])
         one = self.stores[0].encoded(index) if index < labelled else self.stores[1].encoded(index - labelled)
-        return one._replace(ngram_rows=one.ngram_rows[:0])
+        # An n-gram that ends at a token names the token before it, which the backward direction is to predict.
+        return one._replace(ngram_rows=one.ngram_rows[:0], local=np.zeros_like(one.local))

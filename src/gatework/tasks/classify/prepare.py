@@ -7,7 +7,7 @@ labels and hashes, never all texts. Every mistake in train, dev and test files c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +27,7 @@ from gatework.tasks.classify.survey import Survey, file_facts, label_order, surv
 from gatework.tasks.task import Prepared, Say, silent
 
 if TYPE_CHECKING:
-    from gatework.core.recipe import DataSection, Recipe
+    from gatework.core.recipe import Recipe
     from gatework.text import Encoded, Example, ExampleStore, Format, TextCodec
 
 BoolArray = npt.NDArray[np.bool_]
@@ -64,7 +64,8 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
         raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, NAMES)}")
     sources = _Sources.open(recipe, say)
     recipe = sources.recipe
-    train, multi_label = _train_part(sources)
+    multi_label = sources.formats["train"].multi_label
+    train = survey(sources.paths["train"], sources.read("train"), multi_label=multi_label)
     labels = _labels(train)
     ids = {label: index for index, label in enumerate(labels)}
     held_N, dev = _dev_part(sources, train, ids, multi_label)
@@ -97,19 +98,19 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
 
 @dataclass(frozen=True)
 class _Sources:
-    """The files of a recipe, each with the reader settings that fit it."""
+    """The files of a recipe and how each is read."""
 
     recipe: Recipe
     """Nothing left to infer."""
-    data: dict[str, DataSection]
-    """For each part (train, dev, test), its reader settings."""
-    multi_label: bool
+    paths: dict[str, str]
+    """For each part there is (train, dev, test), its file."""
+    formats: dict[str, Format]
     inferred: list[str]
 
     @classmethod
     def open(cls, recipe: Recipe, say: Say) -> _Sources:
         """Infer what the recipe leaves to be inferred, part by part, and say it."""
-        from gatework.text import infer
+        from gatework.text import infer, resolve_unit
 
         if not recipe.data.train:
             raise ConfigError("data.train is not set. Give the training file, such as data.train = 'train.tsv'.")
@@ -118,61 +119,47 @@ class _Sources:
             paths["dev"] = recipe.data.dev
         if recipe.data.test is not None:
             paths["test"] = recipe.data.test
-        formats = {part: infer(path, recipe.data) for part, path in paths.items()}
+        train = infer(recipe.data.train, recipe.data)
+        formats = {part: infer(path, recipe.data, like=train) if part != "train" else train
+                   for part, path in paths.items()}  # fmt: skip
         inferred = [f"{part}: {Path(paths[part]).name}: {found.describe()}" for part, found in formats.items()]
+        unit = resolve_unit(recipe.input.unit, train.language)
+        if recipe.input.unit == "auto":
+            inferred.append(f"unit: {unit}, for text {'in Chinese' if train.language == 'zh' else 'in words'}")
         for sentence in inferred:
             say(sentence)
-        language = formats["train"].language
-        data = {part: _resolved(recipe.data, found, language) for part, found in formats.items()}
-        unit = recipe.input.unit
-        if unit == "auto":
-            unit = "zh-char" if language == "zh" else "word"
-            name = {"zh": "Chinese", "en": "not Chinese"}.get(language, language)
-            inferred.append(f"unit: {unit}, as the training text is {name}")
-            say(inferred[-1])
-        # What files do not share stays "auto", so that a resolved recipe reads each of them as this run does.
+        # What the files do not share stays "auto", so that the resolved recipe reads each of them as this run does.
+        options = {part: _options(found) for part, found in formats.items()}
         shared = {
             name: value
-            for name, value in _options(data["train"]).items()
-            if all(_options(other)[name] == value for other in data.values())
+            for name, value in options["train"].items()
+            if all(other[name] == value for other in options.values())
         }
-        resolved = recipe.replace(data=shared, input={"unit": unit})
-        return cls(resolved, data, formats["train"].multi_label, inferred)
+        return cls(recipe.replace(data=shared, input={"unit": unit}), paths, formats, inferred)
 
     def read(self, part: str) -> Iterable[Example]:
         from gatework.text import read_examples
 
-        data = self.data[part]
-        path = {"train": data.train, "dev": data.dev, "test": data.test}[part]
-        return read_examples(str(path), data)
+        return read_examples(self.paths[part], format=self.formats[part])
 
 
-def _options(data: DataSection) -> dict[str, Any]:
-    return {name: getattr(data, name) for name in ("format", "header", "text", "label", "language")}
+def _options(found: Format) -> dict[str, Any]:
+    """The recipe's `data` options that say what was found; columns by name where they have one."""
 
+    def column(place: str | int | None) -> str | int:
+        names = [name.strip() for name in found.header or ()]
+        if isinstance(place, int) and names and names.count(names[place]) == 1:
+            return names[place]
+        return "auto" if place is None else place
 
-def _resolved(data: DataSection, found: Format, language: str) -> DataSection:
-    """Reader settings with what was found in a file in the place of every "auto"."""
-    values = {
-        "format": found.format,
-        "header": found.header,
-        "text": found.text,
-        "label": found.label,
-        "language": language,
+    lines = found.kind in ("jsonl", "fasttext")
+    return {
+        "format": found.kind,
+        "header": "auto" if lines else found.header is not None,
+        "text": "auto" if found.kind == "fasttext" else column(found.text),
+        "label": "auto" if found.kind == "fasttext" else column(found.label),
+        "language": found.language,
     }
-    return data.model_copy(update=values)
-
-
-def _train_part(sources: _Sources) -> tuple[Survey, bool]:
-    """The look through the training file, and whether an example may have several labels."""
-    data = sources.data["train"]
-    # A fastText file says nothing about it but by having a line with several.
-    fasttext = data.format == "fasttext"
-    train = survey(data.train, sources.read("train"), multi_label=sources.multi_label or fasttext)
-    multi_label = sources.multi_label or train.several
-    if not multi_label and train.unlabelled_line is not None:
-        raise DataError(f"{data.train}:{train.unlabelled_line}: no label. Begin the line with __label__ and a name.")
-    return train, multi_label
 
 
 def _labels(train: Survey) -> tuple[str, ...]:
@@ -264,7 +251,7 @@ def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, say: Say) -> Text
         rng=np.random.default_rng([recipe.train.seed, 0xC0DE]),
         unlabelled=unlabelled,
     )
-    say(f"vocabulary: {len(codec.vocabulary):,} tokens, {codec.ngram_rows:,} n-grams")
+    say(f"vocabulary: {len(codec.vocabulary):,} tokens, {_ngram_rows(codec):,} n-grams")
     return codec
 
 
@@ -282,7 +269,7 @@ def _unlabelled_texts(recipe: Recipe) -> Iterator[str]:
     from gatework.text import read_texts
 
     for path in recipe.data.unlabelled:
-        yield from read_texts(path, recipe.data)
+        yield from read_texts(path, encoding=recipe.data.encoding)
 
 
 def _unlabelled(sources: _Sources, codec: TextCodec, folder: Path, say: Say) -> ExampleStore | None:
@@ -294,8 +281,7 @@ def _unlabelled(sources: _Sources, codec: TextCodec, folder: Path, say: Say) -> 
     if not _pretrains(recipe):
         return None
     encoded = ((codec.encode(text), -1) for text in _unlabelled_texts(recipe))
-    ExampleStore.write(folder, "unlabelled", encoded)
-    return ExampleStore.open(folder, "unlabelled")
+    return ExampleStore.write(folder, "unlabelled", encoded)
 
 
 def _encode_part(
@@ -319,26 +305,23 @@ def _encode_part(
         for example, wanted in zip(sources.read(origin), chosen_N.tolist(), strict=True):
             if not wanted:
                 continue
-            one = codec.encode(example.text)
-            if max_tokens is not None and len(one.tokens) > max_tokens:
-                one, cut = _head(one, max_tokens), cut + 1
+            one = codec.encode(example.text, max_tokens)
+            cut += one.left_out > 0
             row = label_ids(example.labels, ids, multi_label, origin)
             yield one, target_array([row], len(ids), multi_label)[0]
 
-    ExampleStore.write(folder, name, encoded())
-    return ExampleStore.open(folder, name), cut
+    store = ExampleStore.write(folder, name, encoded())
+    return store, cut
 
 
-def _head(one: Encoded, tokens: int) -> Encoded:
-    """The first tokens of a text. Its n-grams stay whole: they cost nothing, and answers read the whole text."""
-    characters = None if one.characters is None else one.characters[:tokens]
-    return replace(one, tokens=one.tokens[:tokens], characters=characters)
+def _ngram_rows(codec: TextCodec) -> int:
+    return 0 if codec.ngrams is None else len(codec.ngrams)
 
 
 def _architecture(recipe: Recipe, codec: TextCodec, outputs: int) -> Architecture:
     model, kind = recipe.model, recipe.input.characters
     characters = None
-    if kind != "none":
+    if kind != "none" and codec.characters is not None:
         characters = Characters(
             kind=kind,
             vocabulary=len(codec.characters),
@@ -360,7 +343,8 @@ def _architecture(recipe: Recipe, codec: TextCodec, outputs: int) -> Architectur
         ),
         pooling=tuple(model.pooling),
         characters=characters,
-        ngram_rows=codec.ngram_rows,
+        ngram_rows=_ngram_rows(codec),
+        ngram_embedding=model.ngram_embedding if codec.ngrams is not None and codec.ngrams.n > 1 else 0,
         attention=model.attention if "attention" in model.pooling else 0,
         window=recipe.input.window,
     )
@@ -383,5 +367,5 @@ def _facts(
         "sha256": sha256("".join(one["sha256"] for one in files.values()).encode()).hexdigest(),
         "labels": {label: train.counts[label] for label in label_order(train.counts)},
         "inferred": sources.inferred,
-        "formats": {part: _options(data) for part, data in sources.data.items()},
+        "formats": {part: found.to_dict() for part, found in sources.formats.items()},
     }
