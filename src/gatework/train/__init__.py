@@ -1,7 +1,7 @@
 """Training: from a recipe to weights, and on to a bundle. Needs torch.
 
-    train   the whole: fit, export, measure the exported bundle
-    fit     the loop alone: weights of the best epoch
+train   the whole: fit, export, measure the exported bundle
+fit     the loop alone: weights of the best epoch
 """
 
 from __future__ import annotations

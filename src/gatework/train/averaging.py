@@ -23,7 +23,9 @@ STRIDE = 8
 class Average:
     """The running average of some parameters; with kind `none`, or before it has begun, the parameters themselves."""
 
-    def __init__(self, kind: Literal["none", "ema", "mean"], decay: float, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(
+        self, kind: Literal["none", "ema", "mean"], decay: float, parameters: Mapping[str, nn.Parameter]
+    ) -> None:
         self.kind = kind
         self.decay = decay
         self.parameters = dict(parameters)

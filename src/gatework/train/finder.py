@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,9 +36,8 @@ DIVERGED = 2.0
 class RateCurve:
     """Loss by learning rate."""
 
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    """Smoothed training loss at each rate."""
+    curve: tuple[tuple[float, float], ...]
+    """Learning rates, rising, each with the smoothed training loss."""
     suggestion: float
     """The rate at which the loss falls fastest."""
 
@@ -48,7 +47,6 @@ class RateCurve:
 
 def find_learning_rate(
     recipe: Recipe,
-    folder: str | os.PathLike[str],
     *,
     lowest: float = 1e-5,
     highest: float = 1.0,
@@ -59,7 +57,6 @@ def find_learning_rate(
 
     Args:
         recipe: what would be trained. The lazy tables' rate grows in proportion.
-        folder: for the encoded examples.
         lowest, highest: ends of the sweep, spaced evenly in the logarithm.
         steps: updates from one end to the other.
         say: told what was inferred about the data.
@@ -68,12 +65,10 @@ def find_learning_rate(
     if not 0.0 < lowest < highest or steps < 10:
         raise ConfigError(f"a sweep needs 0 < lowest < highest and 10 steps, got {lowest}, {highest}, {steps}.")
     task = TASKS[recipe.task]
-    prepared_folder = Path(folder)
-    prepared_folder.mkdir(parents=True, exist_ok=True)
-    with own_world(recipe.train.seed):
+    with own_world(recipe.train.seed), tempfile.TemporaryDirectory(prefix="gatework-") as folder:
         if recipe.train.threads:
             torch.set_num_threads(recipe.train.threads)
-        prepared = task.prepare(recipe, prepared_folder, say)
+        prepared = task.prepare(recipe, Path(folder), say)
         stage = FineTune(task, prepared, build_network(prepared))
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return _curve(rates, list(_sweep(stage, rates)))
@@ -107,4 +102,4 @@ def _curve(rates: list[float], losses: list[float]) -> RateCurve:
     if lowest < 2:
         raise ConfigError("the loss fell at no learning rate of the sweep. Sweep from a lower rate, or more steps.")
     slopes = np.gradient(np.asarray(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
-    return RateCurve(rates=tuple(rates), losses=tuple(losses), suggestion=rates[int(np.argmin(slopes))])
+    return RateCurve(curve=tuple(zip(rates, losses, strict=True)), suggestion=rates[int(np.argmin(slopes))])

@@ -230,9 +230,10 @@ class Loop:
                 self.around.clock.evaluated(self.stage.dev_tokens, time.monotonic() - begun)
                 self._judge(metrics)
         course.stage_seconds += time.monotonic() - begun
-        facts = {"stage": self.stage.name, "epoch": course.epoch + 1, "loss": course.loss, "dev": metrics or {}}
+        scalars = {name: value for name, value in (metrics or {}).items() if isinstance(value, int | float)}
+        facts = {"stage": self.stage.name, "epoch": course.epoch + 1, "loss": course.loss, "dev": scalars}
         course.history.append({**facts, "best": course.best_epoch == course.epoch + 1})
-        self.around.reporter.epoch(self.stage.name, facts, course.step)
+        self.around.reporter.epoch(facts, course.step)
         course.epoch += 1
         course.position, course.loss_sum, course.loss_steps = 0, 0.0, 0
         self.around.reporter.history(course.history)

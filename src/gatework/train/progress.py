@@ -67,11 +67,11 @@ class Reporter:
             self._folder.log("step", stage=now.stage, epoch=now.epoch, step=now.step, **facts)
             self._scalars(now.stage, facts, now.step)
 
-    def epoch(self, stage: str, facts: Mapping[str, Any], step: int) -> None:
-        """After each epoch, with its dev metrics."""
+    def epoch(self, facts: Mapping[str, Any], step: int) -> None:
+        """After each epoch: stage, number, loss and dev metrics."""
         if not self._quiet:
-            self._folder.log("epoch", stage=stage, step=step, **facts)
-            self._scalars(f"{stage}/dev", facts, step)
+            self._folder.log("epoch", step=step, **facts)
+            self._scalars(f"{facts['stage']}/dev", facts["dev"], step)
 
     def history(self, history: list[dict[str, Any]]) -> None:
         """All epochs so far, for the metrics file."""
