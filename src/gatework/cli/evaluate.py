@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gatework.cli.output import answer, answer_json, say
 from gatework.cli.writable import check_writable
-from gatework.core.errors import DataError
+from gatework.core.errors import ConfigError, DataError
+
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+"""Endings that say which format a file has, whatever the training file was."""
 
 
 def run(
@@ -17,7 +22,7 @@ def run(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled examples: CSV, TSV, JSON lines, fastText.")],
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", metavar="FILE", help="Write every row with its answer, as JSON lines."),
+        typer.Option("--predictions", metavar="FILE", help="Write every row with its answer: .jsonl, .tsv or CSV."),
     ] = None,
     confusion: Annotated[
         Path | None, typer.Option("--confusion", metavar="PNG", help="Draw the confusion matrix (extra `plots`).")
@@ -34,18 +39,69 @@ def run(
     """Measure a model on labelled data, with confidence intervals."""
     from gatework.runtime import load
     from gatework.tasks import TASKS
+    from gatework.text import read_examples
 
-    if not data.exists():
-        raise DataError(f"{data}: no such file. Give a file of labelled examples.")
-    for path in (predictions, confusion):
-        if path is not None:
-            check_writable(path)
     opened = load(model)
     task = TASKS[opened.task]
-    metrics = opened.evaluate(data, settings or [], predictions=predictions)
+    if not data.exists():
+        raise DataError(f"{data}: no such file. Give a file of labelled examples.")
+    for path in (predictions, confusion, reliability):
+        if path is not None:
+            check_writable(path)
+    found = _format(data, opened.info(), settings or [])
+    say(f"{data}: {found.describe()}")
+    with tempfile.TemporaryDirectory(prefix="gatework-") as folder:
+        rows = Path(folder) / "rows.jsonl" if reliability is not None else None
+        examples = read_examples(data, format=found)
+        metrics = task.evaluate(opened, examples, source=str(data), predictions=rows or predictions)
+        if rows is not None and reliability is not None:
+            _draw_reliability(rows, reliability)
+            if predictions is not None:
+                task.evaluate(opened, read_examples(data, format=found), source=str(data), predictions=predictions)
     if confusion is not None:
-        say(f"confusion matrix: {confusion}")
+        from gatework.explain import confusion_png
+
+        confusion_png(metrics, confusion)
+    for path in (predictions, confusion, reliability):
+        if path is not None:
+            say(f"written: {path}")
     if json:
         answer_json({"task": task.name, "data": str(data), "n": metrics["n"], "metrics": metrics})
     else:
         answer(task.report(metrics))
+
+
+def _format(path: Path, info: Mapping[str, Any], overrides: list[str]) -> Any:
+    """How DATA is read: as the command line says, else like the training file, else by looking at it."""
+    from gatework.core.recipe_io import parse_override, recipe_for_data
+    from gatework.text import Format, infer
+
+    for override in overrides:
+        if parse_override(override)[0][0] != "data":
+            raise ConfigError(f"--set {override}: only keys of [data] matter here, such as data.label=stars.")
+    trained = info.get("data", {}).get("formats", {}).get("train")
+    section = recipe_for_data(path, overrides=overrides).data
+    if trained is None:
+        return infer(path, section)
+    like = Format(**trained | {"header": tuple(trained["header"]) if trained["header"] else None, "why": ()})
+    ending = ENDINGS.get(Path(path.name.removesuffix(".gz")).suffix, like.kind)
+    if section.format == "auto" and ending != like.kind:
+        update = {"label_separator": section.label_separator or like.label_separator, "format": ending}
+        return infer(path, section.model_copy(update=update))
+    return infer(path, section, like=like)
+
+
+def _draw_reliability(rows: Path, target: Path) -> None:
+    import json as json_module
+
+    import numpy as np
+
+    from gatework.explain import reliability_png
+
+    scores, right = [], []
+    with rows.open(encoding="utf-8") as file:
+        for line in file:
+            row = json_module.loads(line)
+            scores.append(row["score"])
+            right.append(row["right"])
+    reliability_png(np.asarray(scores), np.asarray(right), target)

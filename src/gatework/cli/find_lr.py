@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,13 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="The curve and the suggestion as one JSON object.")] = False,
 ) -> None:
     """Suggest a learning rate: raise it over a short trial and look at the loss."""
+    training = load_training()
     recipe = recipe_of(source, overrides=settings or [], say=say)
-    found = load_training().find_learning_rate(recipe, say=say)
+    with tempfile.TemporaryDirectory(prefix="gatework-") as folder:
+        found = training.find_learning_rate(recipe, folder, say=say)
     if json:
         answer_json(found.to_dict())
         return
-    for rate, loss in found.curve:
+    for rate, loss in zip(found.rates, found.losses, strict=True):
         answer(f"{rate:.2e}\t{loss:.4f}")
     answer(f"suggested: --set train.learning_rate={found.suggestion:.2g}")
