@@ -25,6 +25,7 @@ from gatework.train.clock import Clock
 from gatework.train.fine_tune import FineTune
 from gatework.train.interrupt import InterruptFlag
 from gatework.train.loop import Course, Loop, Surroundings
+from gatework.train.naive_bayes import ngram_logits
 from gatework.train.parallel import Group
 from gatework.train.pretrain import Pretrain
 from gatework.train.progress import ProgressCallback, Reporter
@@ -196,6 +197,10 @@ def build_network(prepared: Prepared) -> Network:
         zoneout=model.zoneout,
         forget_bias=model.forget_bias,
     )
+    if network.ngrams is not None and model.ngram_start == "naive-bayes":
+        rows, outputs = network.ngrams.weight.shape
+        with torch.no_grad():
+            network.ngrams.weight.copy_(torch.from_numpy(ngram_logits(prepared.train, rows=rows, outputs=outputs)))
     return network
 
 
