@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,18 +49,15 @@ def run(
             check_writable(path)
     found = _format(data, opened.info(), settings or [])
     say(f"{data}: {found.describe()}")
-    with tempfile.TemporaryDirectory(prefix="gatework-") as folder:
-        rows = Path(folder) / "rows.jsonl" if reliability is not None else None
-        examples = read_examples(data, format=found)
-        metrics = task.evaluate(opened, examples, source=str(data), predictions=rows or predictions)
-        if rows is not None and reliability is not None:
-            _draw_reliability(rows, reliability)
-            if predictions is not None:
-                task.evaluate(opened, read_examples(data, format=found), source=str(data), predictions=predictions)
-    if confusion is not None:
-        from gatework.explain import confusion_png
+    examples = read_examples(data, format=found)
+    metrics = task.evaluate(opened, examples, source=str(data), predictions=predictions)
+    if confusion is not None or reliability is not None:
+        from gatework.explain import confusion_png, reliability_png
 
-        confusion_png(metrics, confusion)
+        if confusion is not None:
+            confusion_png(metrics, confusion)
+        if reliability is not None:
+            reliability_png(metrics, reliability)
     for path in (predictions, confusion, reliability):
         if path is not None:
             say(f"written: {path}")
@@ -89,19 +85,3 @@ def _format(path: Path, info: Mapping[str, Any], overrides: list[str]) -> Any:
         update = {"label_separator": section.label_separator or like.label_separator, "format": ending}
         return infer(path, section.model_copy(update=update))
     return infer(path, section, like=like)
-
-
-def _draw_reliability(rows: Path, target: Path) -> None:
-    import json as json_module
-
-    import numpy as np
-
-    from gatework.explain import reliability_png
-
-    scores, right = [], []
-    with rows.open(encoding="utf-8") as file:
-        for line in file:
-            row = json_module.loads(line)
-            scores.append(row["score"])
-            right.append(row["right"])
-    reliability_png(np.asarray(scores), np.asarray(right), target)
