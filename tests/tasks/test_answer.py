@@ -78,7 +78,10 @@ def test_huge_logits_stay_finite():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"top_k": 0}, "top_k must be at least 1, got 0"), ({"threshold": 1.5}, r"threshold must be in \[0, 1\], got 1.5")],
+    [
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"threshold": 1.5}, r"threshold must be in \[0, 1\], got 1.5"),
+    ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ConfigError, match=message):

@@ -64,7 +64,7 @@ def evaluate(
         while chunk := list(islice(stream, CHUNK)):
             wanted = [label_ids(one.labels, ids, settings.multi_label, f"{source}:{one.line}") for one in chunk]
             logits_BC = model.logits([one.text for one in chunk])
-            empty_B = np.array([codec.is_empty(one.text) for one in chunk], dtype=bool)
+            empty_B = np.array([codec.text.is_empty(one.text) for one in chunk], dtype=bool)
             if write is not None:
                 _write_rows(write, chunk, wanted, logits_BC, empty_B, codec)
             logits.append(logits_BC)

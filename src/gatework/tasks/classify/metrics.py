@@ -64,7 +64,8 @@ def metrics(
             1000 is plenty.
         seed: of the bootstrap.
     Returns: the names in `NAMES`, and `n`, `multi_label`, `per_class`, `confusion` (rows truth, columns answer, in the
-        order of `labels`; None for multi-label and above 100 labels), `reliability` (the bins of the ECE), `positive`, and `interval` if asked for.
+        order of `labels`; None for multi-label and above 100 labels), `reliability` (the bins of the ECE), `positive`,
+        and `interval` if asked for.
     Raises: DataError: there are no examples.
     """
     targets = np.asarray(targets)

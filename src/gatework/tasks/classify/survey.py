@@ -6,6 +6,7 @@ Reading stops at the first mistake, with file and line; `gatework check` lists t
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class Survey:
     rows_N: list[tuple[str, ...]] = field(repr=False)
     """Labels of each example; equal tuples are one object."""
     text_N: npt.NDArray[np.uint64] = field(repr=False)
-    """A hash of each text, surrounding space apart."""
+    """A number of each text, the same for texts that differ in white space only."""
     first_line: dict[str, int]
     """Line where each label first stands."""
     counts: Counter[str]
@@ -40,14 +41,6 @@ class Survey:
 
     def __len__(self) -> int:
         return len(self.rows_N)
-
-    unlabelled_line: int | None = None
-    """Where the first example without any label stands."""
-
-    @property
-    def several(self) -> bool:
-        """Whether some example has more than one label."""
-        return any(len(row) > 1 for row in self.rows_N)
 
     def place(self, label: str) -> str:
         return f"{self.path}:{self.first_line[label]}"
@@ -75,10 +68,11 @@ def survey(
         multi_label: whether an example may have any number of labels.
     Raises: DataError: no examples; no label or several where one is needed; an unknown label.
     """
+    from gatework.text import text_key
+
     rows: list[tuple[str, ...]] = []
     kinds: dict[tuple[str, ...], tuple[str, ...]] = {}
-    hashes, first_line, counts, blank = bytearray(), dict[str, int](), Counter[str](), 0
-    unlabelled_line = None
+    keys, first_line, counts, blank = array("Q"), dict[str, int](), Counter[str](), 0
     for example in examples:
         labels = tuple(example.labels)
         if labels not in kinds:
@@ -86,23 +80,19 @@ def survey(
             label_ids(labels, checked, multi_label, f"{path}:{example.line}")
             for label in labels:
                 first_line.setdefault(label, example.line)
-            if not labels:
-                unlabelled_line = example.line
         rows.append(kinds.setdefault(labels, labels))
         counts.update(set(labels))
-        text = example.text.strip()
-        blank += not text
-        hashes += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        blank += not example.text or example.text.isspace()
+        keys.append(text_key(example.text))
     if not rows:
         raise DataError(f"{path}: no examples. Give a file with a text and a label in each row.")
     return Survey(
         path=path,
         rows_N=rows,
-        text_N=np.frombuffer(bytes(hashes), dtype=np.uint64),
+        text_N=np.array(keys, dtype=np.uint64),
         first_line=first_line,
         counts=counts,
         blank=blank,
-        unlabelled_line=unlabelled_line,
     )
 
 
