@@ -25,7 +25,7 @@ ARROWS = {
 }
 DOORS = {"cli", "sklearn", "__init__"}
 WITH_TORCH = {"nn", "train", "export"}
-TYPING_ONLY = {"tasks": {"runtime"}}
+TYPING_ONLY = {"tasks": {"runtime"}, "train": {"text"}, "export": {"text"}, "nn": {"tasks"}}
 """Names a package may use in annotations alone, never at run time."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +10,6 @@ import typer
 from gatework.cli.output import answer, answer_json, say
 from gatework.cli.writable import check_writable
 from gatework.core.errors import ConfigError, DataError
-
-ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-"""Endings that say which format a file has, whatever the training file was."""
 
 
 def run(
@@ -38,7 +34,6 @@ def run(
     """Measure a model on labelled data, with confidence intervals."""
     from gatework.runtime import load
     from gatework.tasks import TASKS
-    from gatework.text import read_examples
 
     opened = load(model)
     task = TASKS[opened.task]
@@ -47,10 +42,7 @@ def run(
     for path in (predictions, confusion, reliability):
         if path is not None:
             check_writable(path)
-    found = _format(data, opened.info(), settings or [])
-    say(f"{data}: {found.describe()}")
-    examples = read_examples(data, format=found)
-    metrics = task.evaluate(opened, examples, source=str(data), predictions=predictions)
+    metrics = opened.evaluate(data, _reading(settings or []), predictions=predictions)
     if confusion is not None or reliability is not None:
         from gatework.explain import confusion_png, reliability_png
 
@@ -67,21 +59,15 @@ def run(
         answer(task.report(metrics))
 
 
-def _format(path: Path, info: Mapping[str, Any], overrides: list[str]) -> Any:
-    """How DATA is read: as the command line says, else like the training file, else by looking at it."""
-    from gatework.core.recipe_io import parse_override, recipe_for_data
-    from gatework.text import Format, infer
+def _reading(overrides: list[str]) -> dict[str, Any]:
+    """`--set` as options of `[data]`."""
+    from gatework.core.recipe_io import build_recipe, parse_override
 
+    build_recipe({}, overrides=overrides)  # unknown keys and wrong values are told as everywhere
+    options = {}
     for override in overrides:
-        if parse_override(override)[0][0] != "data":
+        (section, *name), value = parse_override(override)
+        if section != "data" or len(name) != 1:
             raise ConfigError(f"--set {override}: only keys of [data] matter here, such as data.label=stars.")
-    trained = info.get("data", {}).get("formats", {}).get("train")
-    section = recipe_for_data(path, overrides=overrides).data
-    if trained is None:
-        return infer(path, section)
-    like = Format(**trained | {"header": tuple(trained["header"]) if trained["header"] else None, "why": ()})
-    ending = ENDINGS.get(Path(path.name.removesuffix(".gz")).suffix, like.kind)
-    if section.format == "auto" and ending != like.kind:
-        update = {"label_separator": section.label_separator or like.label_separator, "format": ending}
-        return infer(path, section.model_copy(update=update))
-    return infer(path, section, like=like)
+        options[name[0]] = value
+    return options
