@@ -137,9 +137,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts, labels = _texts(X), _labels(y)
         if len(texts) != len(labels):
             raise TextsError(f"fit: {len(texts)} texts but {len(labels)} labels. Give one label for each text.")
+        if not texts:
+            raise TextsError("fit: there are no texts. Give at least two, with different labels.")
         classes, ids = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
-            raise TextsError(f"fit: every label is {classes[0]!r}; a classifier needs two classes or more.")
+            raise TextsError(f"fit: every label is {str(classes[0])!r}; a classifier needs two classes or more.")
         names = _names(classes)
         with tempfile.TemporaryDirectory(prefix="gatework-") as name:
             folder = Path(name)
