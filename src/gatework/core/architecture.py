@@ -109,11 +109,13 @@ class Architecture:
         own["pooling"] = tuple(pooling)
         if ("attention" in pooling) != (own.get("attention", 0) > 0) or len(pooling) > len(kinds):
             raise BundleError(f"{source}: attention and pooling do not fit each other. Export the model again.")
+        if own.get("ngram_embedding", 0) and not own.get("ngram_rows", 0):
+            raise BundleError(f"{source}: ngram_embedding without ngram_rows. Export the model again.")
         return cls(**own)
 
 
 _CHOICES = {"head": ("per_sequence",), "kind": ("cnn", "bilstm")}
-_MAY_BE_ZERO = {"projection", "ngram_rows", "attention"}
+_MAY_BE_ZERO = {"projection", "ngram_rows", "ngram_embedding", "attention"}
 _MOST_LAYERS = 1000
 _TYPES: dict[str, type] = {"int": int, "bool": bool, "str": str}
 

@@ -104,7 +104,7 @@ def write_bundle(
 def bundle_size(
     *, config: Mapping[str, Any], weights_bytes: int, entries: Mapping[str, bytes | memoryview | int]
 ) -> int:
-    """Bytes `write_bundle` would write. `entries` may give a size in place of data; `weights_bytes` counts the header."""
+    """Bytes `write_bundle` would write. `entries` may give sizes instead; `weights_bytes` is header and all."""
     sizes = {CONFIG: len(_config(config)), WEIGHTS: weights_bytes}
     sizes |= {name: data if isinstance(data, int) else len(data) for name, data in entries.items()}
     return archive_size(sizes)

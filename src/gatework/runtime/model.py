@@ -1,0 +1,190 @@
+"""A bundle that answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.batch import token_budget_batches
+from gatework.core.bundle import Bundle, read_bundle
+from gatework.core.errors import BundleError, ConfigError, DataError
+from gatework.runtime.network import GROUP_TOKENS, Network
+from gatework.tasks import TASKS, Codec, Task
+
+Float32 = npt.NDArray[np.float32]
+
+CHUNK = 2048
+"""Texts encoded before the first of them is run; batches are formed among these."""
+MAX_BATCH = 512
+"""Most texts run together."""
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Open a bundle.
+
+    Args:
+        path: a `.gw` file, made by `gatework train`.
+    Raises: BundleError: it is not a whole, sound bundle of a known version; one line, naming what is wrong.
+    """
+    return Model(read_bundle(path))
+
+
+class Model:
+    """An open bundle. Answers from many threads at once; nothing in it changes but the codec's memory of words."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Raises: BundleError: the bundle's task, cell or tokenizer is unknown, or its parts do not fit each other."""
+        self.bundle = bundle
+        try:
+            self._task: Task = TASKS[bundle.task]
+        except ConfigError as error:
+            raise BundleError(f"{bundle.source}: {error} Was it made by a newer gatework?") from None
+        self.network = Network(bundle.architecture, bundle.weights, source=bundle.source)
+        self.codec: Codec = self._task.open_codec(bundle.config, bundle.entries, source=bundle.source)
+
+    def __repr__(self) -> str:
+        return f"<gatework model {self.bundle.source}: {self.task}, {self.bundle.nbytes:,} bytes>"
+
+    @property
+    def task(self) -> str:
+        """Name of the task, as in `gatework tasks`."""
+        return self.bundle.task
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the outputs, where the task has such."""
+        return tuple(getattr(self.codec, "labels", ()))
+
+    @overload
+    def predict(self, text: str, *, top_k: int | None = None, threshold: float | None = None) -> Any: ...
+
+    @overload
+    def predict(
+        self, text: Iterable[str], *, top_k: int | None = None, threshold: float | None = None
+    ) -> list[Any]: ...
+
+    def predict(
+        self, text: str | Iterable[str], *, top_k: int | None = None, threshold: float | None = None
+    ) -> Any | list[Any]:
+        """The answer for a text, or a list of answers for several.
+
+        Args:
+            text: a string, or several.
+            top_k: how many answers to rank; None for all.
+            threshold: the score from which on an answer counts; None for the model's own.
+        Raises: DataError: something else than a string. ConfigError: `top_k` or `threshold` is out of range.
+        """
+        if not isinstance(text, str):
+            return self.predict_batch(text, top_k=top_k, threshold=threshold)
+        encoded = [self.codec.encode(text)]
+        logits_BC = self.network(self.codec.collate(encoded))
+        return self.codec.decode(logits_BC, encoded, top_k=top_k, threshold=threshold)[0]
+
+    def predict_batch(
+        self, texts: Iterable[str], *, top_k: int | None = None, threshold: float | None = None
+    ) -> list[Any]:
+        """Answers for several texts, in their order; texts of like length run together. Arguments as in `predict`."""
+        answers: list[Any] = []
+        stream = _strings(texts)
+        while chunk := list(islice(stream, CHUNK)):
+            encoded = [self.codec.encode(text) for text in chunk]
+            answers += self.codec.decode(self._run(encoded), encoded, top_k=top_k, threshold=threshold)
+        return answers
+
+    def logits(self, texts: Iterable[str]) -> Float32:
+        """What the network says of each text, before any temperature or threshold, (B, C)."""
+        parts = [np.empty((0, self.bundle.architecture.outputs), dtype=np.float32)]
+        stream = _strings(texts)
+        while chunk := list(islice(stream, CHUNK)):
+            parts.append(self._run([self.codec.encode(text) for text in chunk]))
+        return np.concatenate(parts)
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | Iterable[Any],
+        settings: Sequence[str] | Mapping[str, Any] = (),
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Metrics on labelled data.
+
+        Args:
+            data: a file, or examples as the task's reader gives them.
+            settings: how to read a file: `["data.label=stars"]` or `{"label": "stars"}`. What is not said is as
+                in training (columns, encoding) or inferred (format, header).
+            options: of the task, such as `predictions`, a file for every row with its answer.
+        Raises: DataError naming file and line; ConfigError: a setting is unknown.
+        """
+        if isinstance(data, str | os.PathLike):
+            options.setdefault("source", os.fspath(data))
+            examples = self._task.read(data, self.bundle.config, _options(settings))
+        else:
+            examples = data
+        return self._task.evaluate(self, examples, **options)
+
+    def info(self) -> dict[str, Any]:
+        """What the bundle tells about itself: task, sizes, data, metrics, versions, the command that made it."""
+        bundle = self.bundle
+        values = {
+            "task": bundle.task,
+            "path": bundle.source,
+            "bytes": bundle.nbytes,
+            "parameters": _parameters(bundle),
+            "storage": bundle.storage,
+            "gatework": bundle.config.get("gatework", ""),
+            "command": bundle.config.get("command", ""),
+            "labels": list(self.labels),
+            "architecture": bundle.architecture.to_dict(),
+            "decode": bundle.config["decode"],
+            "metrics": bundle.metrics,
+            "data": bundle.config["facts"],
+            "recipe": bundle.config["recipe"],
+        }
+        return {name: value for name, value in values.items() if value not in ("", {}, [])}
+
+    def _run(self, encoded: Sequence[Any]) -> Float32:
+        """Logits of encoded texts, in their order."""
+        lengths_N = np.fromiter((len(one.tokens) for one in encoded), dtype=np.int64, count=len(encoded))
+        logits_NC = np.empty((len(encoded), self.bundle.architecture.outputs), dtype=np.float32)
+        for chosen in token_budget_batches(lengths_N, budget=GROUP_TOKENS, max_batch=MAX_BATCH):
+            logits_NC[chosen] = self.network(self.codec.collate([encoded[index] for index in chosen.tolist()]))
+        return logits_NC
+
+
+def _strings(texts: Iterable[str]) -> Iterable[str] | Any:
+    """An iterator over `texts` that raises a DataError where one is no string."""
+    try:
+        stream = iter(texts)
+    except TypeError:
+        raise DataError(f"predict takes a string or several, got {type(texts).__name__}.") from None
+
+    def checked() -> Any:
+        for number, text in enumerate(stream):
+            if not isinstance(text, str):
+                raise DataError(f"predict: text {number} is of type {type(text).__name__}, not a string.")
+            yield text
+
+    return checked()
+
+
+def _options(settings: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """`["data.label=stars"]` as `{"label": "stars"}`. Raises ConfigError for another section or form."""
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    if not settings:
+        return {}
+    from gatework.core.recipe_io import build_recipe  # the recipe's own checks, at the price of importing pydantic
+
+    recipe = build_recipe({}, overrides=settings)
+    if other := {name.split(".")[0].strip() for name in settings} - {"data"}:
+        raise ConfigError(f"--set {min(other)}: evaluating takes options of [data] only, such as data.label=stars.")
+    return {name: getattr(recipe.data, name) for name in recipe.data.model_fields_set}
+
+
+def _parameters(bundle: Bundle) -> int:
+    shapes = (slot.shape for name, slot in bundle.weights.slots.items() if not name.endswith(".scale"))
+    return sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)

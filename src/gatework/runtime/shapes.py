@@ -1,0 +1,79 @@
+"""Names and shapes of all weights of an architecture, as `core.architecture` lists them."""
+
+from __future__ import annotations
+
+from gatework.cells import CELLS
+from gatework.core.architecture import Architecture
+from gatework.core.errors import BundleError, ConfigError
+from gatework.core.quantize import SCALE
+from gatework.core.tensors import TensorFile
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def weight_shapes(architecture: Architecture) -> Shapes:
+    """Shape of every weight, by name. Raises ConfigError where the cell does not take the sizes."""
+    a = architecture
+    shapes: Shapes = {"embedding.weight": (a.vocabulary, a.embedding)}
+    if a.ngram_embedding:
+        shapes["local.weight"] = (a.ngram_rows + 1, a.ngram_embedding)
+    if a.characters is not None:
+        shapes |= _character_shapes(a)
+    shapes |= _encoder_shapes(a)
+    if a.attention:
+        width = a.encoder.outputs
+        shapes |= {
+            "attention.w_AP": (a.attention, width),
+            "attention.b_A": (a.attention,),
+            "attention.v_A": (a.attention,),
+        }
+    if a.ngram_rows:
+        shapes["ngrams.weight"] = (a.ngram_rows, a.outputs)
+    return shapes | {"head.weight": (a.outputs, a.pooled), "head.bias": (a.outputs,)}
+
+
+def check_shapes(architecture: Architecture, weights: TensorFile, *, source: str) -> None:
+    """Raise BundleError unless `weights` hold exactly the weights of the architecture, in their shapes."""
+    try:
+        wanted = weight_shapes(architecture)
+    except ConfigError as error:
+        raise BundleError(f"{source}: {error}") from None
+    have = {name for name in weights.slots if not name.endswith(SCALE)}
+    if odd := sorted(set(wanted) ^ have):
+        fault = "missing" if odd[0] in wanted else "not part of the architecture"
+        raise BundleError(f"{source}: weight {odd[0][:80]!r} is {fault}. Export the model again.")
+    for name, shape in wanted.items():
+        if weights.slots[name].shape != shape:
+            found = weights.slots[name].shape
+            raise BundleError(f"{source}: weight {name!r} has shape {found}, wanted {shape}. Export the model again.")
+
+
+def directions(architecture: Architecture) -> tuple[str, ...]:
+    """Names of the directions each layer reads in."""
+    return ("forward", "backward") if architecture.encoder.bidirectional else ("forward",)
+
+
+def _encoder_shapes(architecture: Architecture) -> Shapes:
+    encoder = architecture.encoder
+    cell, width = CELLS[encoder.cell], architecture.encoder_inputs
+    shapes: Shapes = {}
+    for layer in range(encoder.layers):
+        parameters = cell.parameters(width, encoder.units, encoder.projection)
+        for direction in directions(architecture):
+            shapes |= {f"encoder.{layer}.{direction}.{name}": shape for name, shape in parameters.items()}
+        width = encoder.outputs
+    return shapes
+
+
+def _character_shapes(architecture: Architecture) -> Shapes:
+    characters = architecture.characters
+    assert characters is not None  # the caller has looked
+    shapes: Shapes = {"characters.embedding.weight": (characters.vocabulary, characters.embedding)}
+    if characters.kind == "cnn":
+        shapes["characters.convolution.weight"] = (characters.units, characters.embedding, characters.width)
+        shapes["characters.convolution.bias"] = (characters.units,)
+        return shapes
+    parameters = CELLS["lstm"].parameters(characters.embedding, characters.units)
+    for direction in ("forward", "backward"):
+        shapes |= {f"characters.{direction}.{name}": shape for name, shape in parameters.items()}
+    return shapes
