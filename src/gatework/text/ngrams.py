@@ -25,6 +25,10 @@ CountArray = npt.NDArray[np.int64]
 _P = np.uint64(0x9E3779B97F4A7C15)
 _Q = np.uint64(0xD6E8FEB86659FD93)
 _29, _32 = np.uint64(29), np.uint64(32)
+_FEW = 128
+"""Keys up to which plain bisection is faster than building buckets for them."""
+_CROWD = 64
+"""Keys in one bucket that only a table made by hand could have; then bisection it is."""
 
 
 def all_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
@@ -57,6 +61,8 @@ class NgramTable:
         self.keys_R = keys_R
         """Sorted, distinct."""
         self.n = n
+        self._buckets: tuple[KeyArray, npt.NDArray[np.int32], np.uint32] | None = None
+        self._even = True
 
     def __len__(self) -> int:
         return len(self.keys_R)
@@ -75,7 +81,7 @@ class NgramTable:
         if not len(self.keys_R) or not count:
             return np.empty(0, dtype=np.int32), local_TM
         keys = all_keys(keys_T, self.n)
-        rows = self.keys_R.searchsorted(keys)
+        rows = self.keys_R.searchsorted(keys) if len(keys) < _FEW else self._bucket_rows(keys)
         rows[rows == len(self.keys_R)] = 0
         known = self.keys_R[rows] == keys
         places = np.where(known, rows + 1, 0)
@@ -90,6 +96,29 @@ class NgramTable:
         fresh[:1] = True
         np.not_equal(found[1:], found[:-1], out=fresh[1:])
         return found[fresh].astype(np.int32), local_TM
+
+    def _bucket_rows(self, keys: KeyArray) -> npt.NDArray[np.int32]:
+        """`keys_R.searchsorted(keys)`, several times as fast for many keys in no order.
+
+        Keys are spread evenly, so the high bits of a key lead to a place a step or two before its own.
+        """
+        if self._buckets is None:
+            bits = min(22, max(8, len(self.keys_R).bit_length() + 2))
+            shift = np.uint32(32 - bits)
+            starts = np.zeros((1 << bits) + 1, dtype=np.int32)
+            np.cumsum(np.bincount(self.keys_R >> shift, minlength=1 << bits), out=starts[1:])
+            # One key beyond all others, so that a step may look past the end.
+            self._even = int(np.diff(starts).max()) <= _CROWD
+            self._buckets = np.append(self.keys_R, np.uint32(0xFFFFFFFF)), starts, shift
+        fenced, starts, shift = self._buckets
+        if not self._even:
+            return self.keys_R.searchsorted(keys).astype(np.int32)
+        rows: npt.NDArray[np.int32] = starts.take(keys >> shift)
+        short = np.flatnonzero(fenced.take(rows) < keys)
+        while len(short):
+            rows[short] += 1
+            short = short[fenced[rows[short]] < keys[short]]
+        return rows
 
 
 class NgramCounter:
