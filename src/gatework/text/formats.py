@@ -142,12 +142,12 @@ def infer(
     Raises: DataError: the file is empty, a column asked for is missing, or columns cannot be told apart.
     """
     data = data or Settings()
-    if like is not None:
-        data = _with_defaults(data, like)
     kind, delimiter, why = _kind(path, data)
     rows = _sample(path, kind, delimiter, data.encoding)
     if not rows:
         raise DataError(f"{path}:1: the file is empty. Give a file with at least one example.")
+    if like is not None:
+        data = _alike(data, like, kind, rows[0].cells)
     if kind == "fasttext":
         found = _fasttext(rows, data, labelled)
     elif kind == "jsonl":
@@ -159,24 +159,31 @@ def infer(
     return replace(found, why=tuple(why) + found.why)
 
 
-def _with_defaults(data: DataSettings, like: Format) -> Settings:
+def _alike(data: DataSettings, like: Format, kind: str, first: list[str] | dict[str, Any]) -> Settings:
     """Settings for a file beside the training file; what the user said still counts."""
+    tables = ("csv", "tsv")
+    same = kind == like.kind or (kind in tables and like.kind in tables)
+    named = isinstance(first, list) and like.header is not None and {cell.strip() for cell in first} >= _asked(like)
 
     def column(said: Column, found: Column | None) -> Column:
-        if said != "auto" or found is None:
+        if said != "auto" or found is None or not same or kind == "fasttext":
             return said
-        return like.header[found] if like.header and isinstance(found, int) else found
+        return like.header[found] if named and like.header and isinstance(found, int) else found
 
-    # A file whose format differs from that of training cannot share its positions.
     return Settings(
-        format=data.format if data.format != "auto" else like.kind,
-        header=data.header if data.header != "auto" or like.header else False,
-        text=column(data.text, like.text) if like.kind != "fasttext" else "auto",
-        label=column(data.label, like.label) if like.kind != "fasttext" else "auto",
+        format=kind,
+        header=data.header,
+        text=column(data.text, like.text),
+        label=column(data.label, like.label),
         label_separator=data.label_separator,
         encoding=data.encoding,
         language=like.language,
     )
+
+
+def _asked(like: Format) -> set[str]:
+    """Names of the columns that are read."""
+    return {like.header[place] for place in (like.text, like.label) if like.header and isinstance(place, int)}
 
 
 # ── format ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,7 +237,8 @@ def _delimiter(head: Sequence[str]) -> str:
         # Commas in an unquoted text are common, so a rival must be on every line equally often.
         rivals = [sign for sign in ("\t", ";", "|") if counts[sign]]
         for sign in rivals:
-            if len(head) > 1 and len({line.count(sign) for line in head}) == 1 < len({line.count(",") for line in head}):
+            uneven = len({line.count(",") for line in head}) > 1
+            if len(head) > 1 and uneven and len({line.count(sign) for line in head}) == 1:
                 return sign
         return ","
     best = max(counts, key=lambda sign: counts[sign])
@@ -305,7 +313,7 @@ def _header(
         return first, []
     if data.header is False:
         if asked:
-            raise DataError(f"{path}:1: data.header is off, so there is no column {asked[0]!r}. Give its position from 0.")
+            raise DataError(f"{path}:1: data.header is off, so there is no column {asked[0]!r}. Give a position.")
         return None, []
     if asked:
         return first, []  # a name that is not there is reported where the column is looked up
@@ -350,9 +358,7 @@ def _number(cell: str) -> bool:
     return bool(re.fullmatch(r"[+-]?\d+(?:\.\d+)?", cell))
 
 
-def _position(
-    place: str, role: str, said: Column, header: Sequence[str] | None, width: int
-) -> int | None:
+def _position(place: str, role: str, said: Column, header: Sequence[str] | None, width: int) -> int | None:
     """The position a user's column means; None for auto."""
     if said == "auto":
         return None
@@ -479,12 +485,12 @@ def _keys(path: Path | str, rows: list[Row], data: DataSettings, labelled: bool)
             raise DataError(f"{place}: data.{role} = {said}, but JSON objects have keys. {nearest('', seen)}")
         if said not in ("auto", *seen) and (role == "text" or labelled):
             raise DataError(f"{place}: no key {said!r} (data.{role}) in the objects. {nearest(said, seen)}")
-    columns = {
+    columns: dict[Any, list[Any]] = {
         key: [record.get(key, "") for record in objects]
         for key in seen
         if all(isinstance(record.get(key, ""), str | int | float | bool | list) for record in objects[:200])
     }
-    texts = {key for key, values in columns.items() if all(isinstance(value, str) for value in values[:200])}
+    texts: set[Any] = {key for key, values in columns.items() if all(isinstance(value, str) for value in values[:200])}
     label = None if data.label == "auto" else data.label
     text = None if data.text == "auto" else data.text
     if text is None and not (texts - {label}):
@@ -511,7 +517,7 @@ def _keys(path: Path | str, rows: list[Row], data: DataSettings, labelled: bool)
     )
 
 
-def _text_key(columns: dict[str, list[Any]], texts: set[str], label: str | None, labelled: bool) -> str:
+def _text_key(columns: dict[Any, list[Any]], texts: set[Any], label: Column | None, labelled: bool) -> str:
     """The text among the keys that hold strings: one of a known name that is no label's, else the longest."""
     if label is None and labelled:
         texts = texts - {_named(columns, {key: key for key in columns}, LABEL_NAMES, set())} or texts

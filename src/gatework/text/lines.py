@@ -85,9 +85,7 @@ def read_lines(path: Path | str, encoding: str = "utf-8", on_fault: OnFault | No
     with open_bytes(path) as file:
         try:
             if codec.startswith(("utf-16", "utf-32")):
-                for line in _wide_lines(file, codec, lambda what: fault(number + 1, what)):
-                    number += 1
-                    yield number, line
+                yield from _wide_lines(file, codec, fault)
                 return
             offset = 0
             while raw := file.readline(LONGEST_LINE + 1):
@@ -154,12 +152,12 @@ def _hint(raw: bytes, codec: str) -> str:
     return " Convert the file, or set data.encoding."
 
 
-def _wide_lines(file: BinaryIO, codec: str, fault: Callable[[str], None]) -> Iterator[str]:
+def _wide_lines(file: BinaryIO, codec: str, fault: OnFault) -> Iterator[tuple[int, str]]:
     """Lines of UTF-16 or UTF-32. After a fault nothing more can be read."""
+    number = 0
     with io.TextIOWrapper(file, encoding=codec, newline="\n") as text:
         try:
-            for line in text:
-                line = line.removesuffix("\n")
-                yield line.removesuffix("\r").removeprefix("\ufeff")
+            for number, line in enumerate(text, start=1):
+                yield number, line.removesuffix("\n").removesuffix("\r").removeprefix("\ufeff")
         except UnicodeError as error:
-            fault(f"not {codec}: {error}. Set data.encoding, or convert the file.")
+            fault(number + 1, f"not {codec}: {error}. Set data.encoding, or convert the file.")

@@ -67,9 +67,7 @@ class NgramTable:
     def __len__(self) -> int:
         return len(self.keys_R)
 
-    def find(
-        self, keys_T: npt.NDArray[np.unsignedinteger]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    def find(self, keys_T: npt.NDArray[np.unsignedinteger]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """The kept n-grams of a text, from the keys of its tokens (T,).
 
         Returns: rows_N: each row once, rising, int32.
@@ -145,7 +143,11 @@ class NgramCounter:
             self._merge()
 
     def table(
-        self, *, min_count: int, rows: int, score: Callable[[KeyArray, CountArray], npt.NDArray[np.floating]] | None = None
+        self,
+        *,
+        min_count: int,
+        rows: int,
+        score: Callable[[KeyArray, CountArray], npt.NDArray[np.floating]] | None = None,
     ) -> NgramTable:
         """The `rows` best of the n-grams in at least `min_count` texts.
 

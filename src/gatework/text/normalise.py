@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 
-_WIDTH = {0xFF01 + offset: 0x21 + offset for offset in range(94)}
-_ALWAYS = {0x2019: "'", 0xFF07: "'", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
+_WIDTH: dict[int, int | str] = {0xFF01 + offset: 0x21 + offset for offset in range(94)}
+_ALWAYS: dict[int, int | str] = {0x2019: "'", 0xFF07: "'", **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
 
 
 class Normaliser:
@@ -18,7 +18,7 @@ class Normaliser:
     def __init__(self, *, lowercase: bool, fold_width: bool) -> None:
         self.lowercase = lowercase
         self.fold_width = fold_width
-        self._table = {**(_WIDTH if fold_width else {}), **_ALWAYS}
+        self._table: dict[int, int | str] = {**(_WIDTH if fold_width else {}), **_ALWAYS}
 
     def __call__(self, surface: str) -> str:
         if surface.isspace():

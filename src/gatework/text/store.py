@@ -56,7 +56,7 @@ class ExampleStore:
         self.lengths_N: npt.NDArray[np.int64] = np.diff(np.asarray(self._starts))
         """Tokens of each example, (N,)."""
         if not len(self._starts) == len(self._ngram_starts) == self._count + 1 or len(self.targets) != self._count:
-            raise DataError(f"{self._stem}.json: the store's files do not fit together. Delete the folder, start again.")
+            raise DataError(f"{self._stem}.json: the files do not fit together. Delete the folder and start again.")
 
     @classmethod
     def write(cls, folder: Path, name: str, examples: Iterable[tuple[Encoded, Any]]) -> ExampleStore:
@@ -92,7 +92,7 @@ class ExampleStore:
                 raise DataError(f"{path}: written by another version. Delete the folder and start again.")
             return cls(Path(folder), name, head)
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise DataError(f"{path}: no whole store of examples: {error}. Delete the folder and start again.") from None
+            raise DataError(f"{path}: no whole store of examples: {error}. Delete the folder, start again.") from None
 
     def __len__(self) -> int:
         return self._count
@@ -172,5 +172,6 @@ class _Writer:
 
     def _file(self, part: str) -> BinaryIO:
         if part not in self._files:
-            self._files[part] = self._stack.enter_context(open(f"{self._stem}.{part}", "wb"))
+            path = Path(f"{self._stem}.{part}")
+            self._files[part] = self._stack.enter_context(path.open("wb"))
         return self._files[part]

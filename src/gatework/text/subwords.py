@@ -16,7 +16,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from gatework.core.errors import BundleError, DataError, MissingExtraError
@@ -62,7 +62,7 @@ class Bpe(Subwords):
         parts = list(run)
         ranks, none = self._ranks, len(self._ranks)
         while len(parts) > 1:
-            best, at = min((ranks.get(pair, none), place) for place, pair in enumerate(zip(parts, parts[1:])))  # noqa: B905
+            best, at = min((ranks.get(pair, none), place) for place, pair in enumerate(pairwise(parts)))
             if best == none:
                 break
             parts[at : at + 2] = [parts[at] + parts[at + 1]]
@@ -183,9 +183,7 @@ class SubwordUnit(Unit):
         return bounds if written == whole else [(0, len(surface))] * len(whole)
 
 
-def train_subwords(
-    kind: str, texts: Iterable[str], *, pieces: int, runs: Callable[[str], Sequence[str]]
-) -> Subwords:
+def train_subwords(kind: str, texts: Iterable[str], *, pieces: int, runs: Callable[[str], Sequence[str]]) -> Subwords:
     """Learn a model of at most about `pieces` pieces.
 
     Args:
@@ -200,13 +198,12 @@ def train_subwords(
         from tokenizers import models, pre_tokenizers, trainers
     except ImportError:
         raise MissingExtraError(f"Training a {kind!r} subword model", "train") from None
+    options: dict[str, Any] = {"vocab_size": pieces, "special_tokens": [_UNKNOWN], "show_progress": False}
     if kind == "bpe":
         tokenizer = tokenizers.Tokenizer(models.BPE(unk_token=_UNKNOWN))
-        options = {"vocab_size": pieces, "special_tokens": [_UNKNOWN], "show_progress": False}
         trainer: Any = trainers.BpeTrainer(limit_alphabet=max(256, pieces * 3 // 4), **options)
     else:
         tokenizer = tokenizers.Tokenizer(models.Unigram())
-        options = {"vocab_size": pieces, "special_tokens": [_UNKNOWN], "show_progress": False}
         trainer = trainers.UnigramTrainer(unk_token=_UNKNOWN, **options)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     seen = False

@@ -71,7 +71,7 @@ class PatternUnit(Unit):
 
     def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern)
-        self.surfaces = self._pattern.findall  # type: ignore[method-assign]
+        self.surfaces = self._pattern.findall  # type: ignore[method-assign,assignment]
 
     def surfaces(self, text: str) -> list[str]:
         return self._pattern.findall(text)
