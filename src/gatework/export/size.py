@@ -1,0 +1,205 @@
+"""A recipe whose bundle fits a size, chosen before training.
+
+What is given up first costs accuracy least: storage (int8 instead of fp32), then n-grams, the rarest first, then the
+rarest words, then the width of vectors and layers; and when all are narrow, more of the first two again. Sizes are
+computed from shapes and from the very bytes of the tokenizer, not estimated; a reserve is kept for the metrics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from gatework.core.architecture import Architecture
+from gatework.core.bundle import CARD, bundle_size
+from gatework.core.errors import ConfigError
+from gatework.export.card import model_card
+from gatework.export.storage import stored_bytes
+from gatework.export.writer import NGRAM_KEYS, build_config, metrics_reserve
+from gatework.runtime.shapes import weight_shapes
+
+if TYPE_CHECKING:
+    from gatework.core.recipe import Recipe
+    from gatework.tasks import Prepared
+
+WORDS = "tokenizer/vocabulary.json"
+SLACK = 256
+"""Bytes for digits that come out longer than planned."""
+
+STAGES = (
+    # Widths may shrink to these shares; n-grams and words to these numbers, or to half in the first stage.
+    ((1.0, 0.75, 0.5), 20_000, 5_000),
+    ((1.0, 0.75, 0.5, 0.375, 0.25), 5_000, 2_000),
+    ((1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125), 1_000, 500),
+    ((0.25, 0.125, 0.0625), 0, 100),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizePlan:
+    """What was chosen."""
+
+    recipe: Recipe
+    """The recipe with the choices in it; the same object where nothing had to change."""
+    sentences: tuple[str, ...]
+    """One for each choice, and the size that comes of them."""
+    nbytes: int
+    """Planned size of the bundle, the reserve for metrics counted."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    storage: str
+    rows: int
+    words: int
+    share: float
+
+
+def plan_size(prepared: Prepared, max_size: int | None = None) -> SizePlan:
+    """Fit the bundle of a recipe into a number of bytes.
+
+    Args:
+        prepared: what the task made of the data under the recipe as it is.
+        max_size: bytes; None for the recipe's `export.max_size`, 0 for no limit.
+    Returns: the recipe to train; where it differs from `prepared.recipe`, prepare the data again with it.
+    Raises: ConfigError: no choice fits; the message says how many bytes the smallest takes.
+    """
+    recipe = prepared.recipe
+    limit = recipe.export.max_size if max_size is None else max_size
+    if not limit:
+        return SizePlan(recipe=recipe, sentences=(), nbytes=0)
+    sizes = _Sizes(prepared, limit)
+    full = _Choice(recipe.export.weights, prepared.architecture.ngram_rows, sizes.words, 1.0)
+    smallest = 0
+    for choice in _choices(full, sizes, limit):
+        smallest = sizes.total(choice)
+        if smallest <= limit:
+            return SizePlan(
+                recipe=_changed(recipe, full, choice, limit),
+                sentences=(*_sentences(recipe, full, choice), f"planned size: {smallest:,} of {limit:,} bytes"),
+                nbytes=smallest,
+            )
+    raise ConfigError(
+        f"export.max_size {limit:,}: the smallest model for these data takes {smallest:,} bytes. Allow more."
+    )
+
+
+class _Sizes:
+    """Bytes of a bundle by choice."""
+
+    def __init__(self, prepared: Prepared, limit: int) -> None:
+        self._architecture = prepared.architecture
+        self._entries = {name: len(data) for name, data in prepared.entries().items()}
+        self._special = 0
+        self.words = 0
+        # A subword model is trained to its size: its entries shrink about as its number of pieces does.
+        self._subwords = "tokenizer/subwords.json" in self._entries
+        if WORDS in self._entries:
+            words = json.loads(prepared.entries()[WORDS])
+            self.words, self._special = len(words), prepared.architecture.vocabulary - len(words)
+            lengths = (len(json.dumps(word, ensure_ascii=False).encode()) + 1 for word in words)
+            self._lengths = [0, *accumulate(lengths)]
+        self._config = build_config(prepared, _longest_decode(prepared.architecture.outputs), "x" * 200)
+        card = model_card("x" * 64, self._config, prepared.architecture, {}, "fp32")
+        self._entries[CARD] = len(card)
+        self._reserve = metrics_reserve(prepared.architecture.outputs, limit) + SLACK
+
+    def total(self, choice: _Choice) -> int:
+        """Bytes of the bundle, with the reserve."""
+        entries = dict(self._entries)
+        if NGRAM_KEYS in entries:
+            entries[NGRAM_KEYS] = 4 * choice.rows
+        if WORDS in entries:
+            entries[WORDS] = self._lengths[choice.words] + 1
+        if self._subwords and self.words:
+            name = "tokenizer/subwords.json"
+            entries[name] = -(-entries[name] * choice.words // self.words)
+        shapes = weight_shapes(narrowed(self._architecture, choice.rows, self._special + choice.words, choice.share))
+        weights = stored_bytes(shapes, choice.storage)
+        return bundle_size(config=self._config, weights_bytes=weights, entries=entries) + self._reserve
+
+
+def narrowed(a: Architecture, rows: int, vocabulary: int, share: float) -> Architecture:
+    """An architecture of fewer n-grams and words, its widths a share of what they were."""
+    encoder = replace(a.encoder, units=_width(a.encoder.units, share), projection=_width(a.encoder.projection, share))
+    return replace(
+        a,
+        vocabulary=vocabulary or a.vocabulary,
+        embedding=_width(a.embedding, share),
+        encoder=encoder,
+        ngram_rows=rows,
+        ngram_embedding=_width(a.ngram_embedding, share) if rows else 0,
+    )
+
+
+def _choices(full: _Choice, sizes: _Sizes, limit: int) -> Iterator[_Choice]:
+    """Choices to try, the least costly first; each the largest of its kind that fits, if any does."""
+    yield full
+    full = replace(full, storage="int8")
+    yield full
+    for stage, (shares, rows_floor, words_floor) in enumerate(STAGES):
+        for share in shares:
+            wide = replace(full, share=share)
+            low_rows, low_words = min(full.rows, rows_floor), min(full.words, words_floor)
+            if stage == 0:
+                low_rows, low_words = min(low_rows, full.rows // 2), min(low_words, full.words // 2)
+            yield _largest(replace(wide, rows=low_rows), "rows", full.rows, sizes, limit)
+            yield _largest(replace(wide, rows=low_rows, words=low_words), "words", full.words, sizes, limit)
+
+
+def _largest(base: _Choice, field: str, high: int, sizes: _Sizes, limit: int) -> _Choice:
+    """`base` with one field raised, to at most `high`, as far as fits; `base` itself where nothing does."""
+    low = getattr(base, field)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sizes.total(_with(base, field, middle)) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return _with(base, field, low)
+
+
+def _with(base: _Choice, field: str, value: int) -> _Choice:
+    return replace(base, rows=value) if field == "rows" else replace(base, words=value)
+
+
+def _width(value: int, share: float) -> int:
+    """A share of a width, a multiple of 4, at least 4; zero stays zero."""
+    return value if share == 1.0 or not value else max(min(value, 4), int(value * share) // 4 * 4)
+
+
+def _changed(recipe: Recipe, full: _Choice, choice: _Choice, limit: int) -> Recipe:
+    sections: dict[str, dict[str, Any]] = {}
+    if limit != recipe.export.max_size or choice.storage != full.storage:
+        sections["export"] = {"max_size": limit, "weights": choice.storage}
+    if choice.rows != full.rows:
+        sections["input"] = {"ngram_rows": choice.rows} if choice.rows else {"ngrams": 0}
+    if choice.words != full.words:
+        key = "subwords" if recipe.input.unit in ("bpe", "unigram") else "max_vocabulary"
+        sections.setdefault("input", {})[key] = choice.words
+    if choice.share != 1.0:
+        names = ("embedding", "units", "projection", "ngram_embedding")
+        sections["model"] = {name: _width(getattr(recipe.model, name), choice.share) for name in names}
+    return recipe.replace(**sections) if sections else recipe
+
+
+def _sentences(recipe: Recipe, full: _Choice, choice: _Choice) -> Iterator[str]:
+    if choice.storage != recipe.export.weights:
+        yield f"weights stored as {choice.storage}, not {recipe.export.weights}"
+    if choice.rows != full.rows:
+        yield f"n-grams: the {choice.rows:,} most frequent of {full.rows:,}" if choice.rows else "n-grams: none"
+    if choice.words != full.words:
+        yield f"vocabulary: the {choice.words:,} most frequent of {full.words:,}"
+    if choice.share != 1.0:
+        for name in ("embedding", "units"):
+            before = getattr(recipe.model, name)
+            yield f"model.{name}: {_width(before, choice.share)}, not {before}"
+
+
+def _longest_decode(outputs: int) -> dict[str, Any]:
+    """Decode settings as long as they can come."""
+    number = [0.12345678901234567e-9] * outputs
+    return {"multi_label": False, "temperature": number[0], "thresholds": number, "prior": number, "positive": "x" * 64}
