@@ -117,7 +117,7 @@ def test_decisions_are_numbered_and_complete():
     assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        assert text.startswith(f"# {int(page.name[:4])}. ")
+        assert re.match(rf"# 0*{int(page.name[:4])}[.:] ", text), page.name
         for part in ("## Context", "## Choice", "## Turned down"):
             assert part in text, f"{page.name}: {part}"
 

@@ -191,7 +191,7 @@ def _asked(like: Format) -> set[str]:
 
 def _kind(path: Path | str, data: DataSettings) -> tuple[str, str, list[str]]:
     """Format, delimiter and reasons."""
-    head = [line for _, line in islice(read_lines(path, data.encoding), 200) if line.strip()]
+    head = _head(path, data.encoding)
     if not head:
         raise DataError(f"{path}:1: the file is empty. Give a file with at least one example.")
     if sum(line.count("\0") for line in head[:20]) * 4 > sum(map(len, head[:20])):
@@ -201,6 +201,18 @@ def _kind(path: Path | str, data: DataSettings) -> tuple[str, str, list[str]]:
     if kind == "csv":
         return kind, _delimiter(head), why
     return kind, "\t", why
+
+
+def _head(path: Path | str, encoding: str) -> list[str]:
+    """The first lines that hold something. A few that cannot be decoded are left out: whoever reads on meets them."""
+    try:
+        return [line for _, line in islice(read_lines(path, encoding), 200) if line.strip()]
+    except DataError:
+        sound = islice(read_lines(path, encoding, lambda number, what: None), 200)
+        head = [line for _, line in sound if line.strip()]
+        if len(head) < 20:  # most likely another encoding altogether
+            raise
+        return head
 
 
 def _guess_kind(path: Path | str, head: Sequence[str], ending: str) -> tuple[str, list[str]]:
