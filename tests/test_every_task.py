@@ -26,7 +26,7 @@ def run(task, tmp_path_factory):
     recipe = Recipe.model_validate({"task": task.name, **sections})
     recipe = recipe.replace(train={"threads": 1})
     result = fit(recipe, run_folder=folder / "run")
-    return {"recipe": recipe, "chance": chance, "result": result, "folder": folder}
+    return {"task": task, "recipe": recipe, "chance": chance, "result": result, "folder": folder}
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +110,11 @@ def test_one_by_one_and_together_agree(run, exported):
 
 def test_the_bundle_scores_as_training_said(task, run, exported):
     """Single-label answers do not change by a temperature; a tuned threshold may change a few."""
-    from gatework.tasks.classify.reading import read_labelled
-
-    got = task.evaluate(exported, read_labelled(run["recipe"].data.dev))
+    data = run["recipe"].data
+    got = exported.evaluate(data.dev)
     metric = run["recipe"].train.metric
     assert got[metric] == pytest.approx(run["result"].metrics[metric], abs=0.02)
-    tested = task.evaluate(exported, read_labelled(run["recipe"].data.test))
+    tested = task.evaluate(exported, task.read(data.test, exported.bundle.config, {}))
     assert tested[metric] > run["chance"] + (1 - run["chance"]) / 2
 
 
@@ -132,6 +131,4 @@ def test_decode_settings_are_json_and_read_back(task, run):
 
 
 def _dev_texts(run):
-    from gatework.text import read_examples
-
-    return [example.text for example in read_examples(run["recipe"].data.dev)]
+    return [example.text for example in run["task"].read(run["recipe"].data.dev, {}, {})]

@@ -233,12 +233,10 @@ def _train(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> tuple[by
 
 def _open(bundle: bytes) -> Model:
     """A model from the bytes of its bundle."""
-    from gatework.runtime import load
+    from gatework.core.bundle import parse_bundle
+    from gatework.runtime import Model
 
-    with tempfile.TemporaryDirectory(prefix="gatework-") as folder:
-        path = Path(folder) / "model.gw"
-        path.write_bytes(bundle)
-        return load(path)
+    return Model(parse_bundle(memoryview(bundle), source="the bundle of a TextClassifier"))
 
 
 def _texts(values: Any) -> list[str]:

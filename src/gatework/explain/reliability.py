@@ -34,7 +34,7 @@ def reliability_png(metrics: Mapping[str, Any], path: str | Path, *, title: str 
     upper.bar(edges[used], right[used], width=width, align="edge", color="#9ecae1", edgecolor="white")
     upper.plot(confidence[used], right[used], "o", color="#08519c", markersize=4, label="bins")
     upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1))
-    upper.legend(title=f"ECE {metrics['ece']:.4f}", loc="upper left", frameon=False)
+    upper.legend(title=f"ECE {metrics['ece']:.4f}", loc="upper left")
     upper.set_title(title, fontfamily=families, parse_math=False)
     lower.bar(edges, count / count.sum(), width=width, align="edge", color="#6baed6", edgecolor="white")
     lower.set(xlabel="confidence", ylabel="share")

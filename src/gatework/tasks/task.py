@@ -87,6 +87,8 @@ class Prepared(ABC):
     architecture: Architecture
     loss: Loss
     """Name of the loss that `nn` puts on the head."""
+    examples: Callable[[str], Iterable[Any]]
+    """Labelled examples of `dev` or `test`, read afresh from the files: what an exported bundle is measured on."""
     facts: dict[str, Any]
     """What a bundle tells about its data: files and their SHA-256, counts, formats, what was inferred."""
 
@@ -129,6 +131,17 @@ class Task(ABC):
     @abstractmethod
     def open_codec(self, config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> Codec:
         """The codec of a bundle, from its `config.json` and its other entries. Raises BundleError naming `source`."""
+
+    @abstractmethod
+    def read(self, path: Any, config: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[Any]:
+        """Labelled examples of a file, for a model that is trained already.
+
+        Args:
+            path: of the file.
+            config: the bundle's `config.json`; its facts tell how the training file was read.
+            options: of the recipe's `[data]` section, which come first.
+        Raises: DataError naming file and line; ConfigError: an option is unknown.
+        """
 
     @abstractmethod
     def evaluate(self, model: Any, examples: Iterable[Any], **options: Any) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
         unlabelled=_unlabelled(sources, codec, folder, say),
         architecture=_architecture(recipe, codec, len(labels)),
         loss="sigmoid" if multi_label else "softmax",
+        examples=partial(_examples, sources, held_N),
         facts=_facts(sources, train, held_N, dev, test, cut),
         labels=labels,
         multi_label=multi_label,
@@ -253,6 +254,16 @@ def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, say: Say) -> Text
     )
     say(f"vocabulary: {len(codec.vocabulary):,} tokens, {_ngram_rows(codec):,} n-grams")
     return codec
+
+
+def _examples(sources: _Sources, held_N: BoolArray, part: str) -> Iterator[Example]:
+    """Examples of `dev` or `test`; dev may be what is held back of the training file."""
+    if part in sources.paths:
+        yield from sources.read(part)
+        return
+    for example, held in zip(sources.read("train"), held_N.tolist(), strict=True):
+        if held:
+            yield example
 
 
 def _training_texts(sources: _Sources, held_N: BoolArray) -> Iterator[str]:

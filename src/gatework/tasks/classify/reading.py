@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from gatework.text import Example, Format
 
 
-def read_labelled(
-    path: Path | str, *, like: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
-) -> Iterator[Example]:
+def read_labelled(path: Path | str, *, like: Any = None, options: Mapping[str, Any] | None = None) -> Iterator[Example]:
     """Examples of a data file.
 
     Args:
@@ -30,14 +28,14 @@ def read_labelled(
     return read_examples(path, format=_format(path, like, dict(options or {})))
 
 
-def _format(path: Path | str, like: Mapping[str, Any] | None, options: dict[str, Any]) -> Format:
+def _format(path: Path | str, like: Any, options: dict[str, Any]) -> Format:
     from gatework.text import Settings, infer
 
     known = {field.name for field in fields(Settings)}
     for name in options:
         if name not in known:
             raise ConfigError(f"data.{name} is no option for reading a file. {nearest(name, known)}")
-    trained = _as_format(like) if like else None
+    trained = _as_format(like)
     if trained is not None:
         options = {"encoding": trained.encoding, "label_separator": trained.label_separator} | options
     settings = Settings(**options)
@@ -55,12 +53,19 @@ def _format(path: Path | str, like: Mapping[str, Any] | None, options: dict[str,
     return replace(fresh, multi_label=trained.multi_label)
 
 
-def _as_format(values: Mapping[str, Any]) -> Format | None:
-    """The format in a bundle, or None where it was written by a version whose formats differ."""
+def _as_format(values: Any) -> Format | None:
+    """The format in a bundle, or None where there is none that this version would have written."""
     from gatework.text import Format
 
-    names = {field.name for field in fields(Format)}
-    if set(values) != names:
+    if not isinstance(values, dict) or set(values) != {field.name for field in fields(Format)}:
         return None
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
-    return Format(**{**values, **lists})
+    header = values["header"]
+    sound = (
+        values["kind"] in ("csv", "tsv", "jsonl", "fasttext")
+        and all(isinstance(values[name], str) for name in ("delimiter", "label_separator", "encoding", "language"))
+        and all(isinstance(values[name], str | int) for name in ("text", "label", "columns", "multi_label"))
+        and (header is None or (isinstance(header, list) and all(isinstance(name, str) for name in header)))
+    )
+    if not sound:
+        return None
+    return Format(**{**values, "header": None if header is None else tuple(header), "why": ()})

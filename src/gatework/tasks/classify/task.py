@@ -69,6 +69,13 @@ class Classify(Task):
         """See `codec.open_codec`."""
         return open_codec(config, entries, source=source)
 
+    def read(self, path: Path | str, config: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[Example]:
+        """See `reading.read_labelled`."""
+        from gatework.tasks.classify.reading import read_labelled
+
+        formats = config.get("facts", {}).get("formats", {})
+        return read_labelled(path, like=formats.get("train") if isinstance(formats, Mapping) else None, options=options)
+
     def evaluate(self, model: Any, examples: Iterable[Example], **options: Any) -> dict[str, Any]:
         """See `evaluate.evaluate`."""
         from gatework.tasks.classify.evaluate import evaluate
