@@ -165,8 +165,11 @@ class _Check:
         self._texts = _Texts()
         self._label_sets: dict[tuple[str, ...], int] = {}
         self._like: Format | None = None
+        self._has_dev = False
+        """Without a dev file a part of every label is held back, so that each needs two examples."""
 
     def run(self, roles: Mapping[str, str]) -> CheckReport:
+        self._has_dev = "dev" in roles
         for number, (role, path) in enumerate(roles.items()):
             report = FileReport(role=role, path=path)
             self._report.files.append(report)
@@ -258,7 +261,8 @@ class _Check:
             if count == 1 and report.examples > 1:
                 line = self._line_of(label)
                 message = f"label {label!r} occurs once; it cannot be both learnt and measured."
-                self._add("warning", "rare label", report.path, line, message)
+                severity: Severity = "warning" if self._has_dev else "error"
+                self._add(severity, "rare label", report.path, line, message)
         spelt: dict[str, str] = {}
         for label in report.labels:
             other = spelt.setdefault(label.strip().casefold(), label)

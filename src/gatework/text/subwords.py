@@ -170,17 +170,14 @@ class SubwordUnit(Unit):
 
     def _bounds(self, surface: str) -> list[Span]:
         """For each character of the normalised surface, the span of the surface it comes from."""
-        whole = self._normalise(surface)
-        if len(whole) == len(surface):
+        if surface.isascii():
             return [(place, place + 1) for place in range(len(surface))]
+        whole = self._normalise(surface)
         bounds: list[Span] = []
-        written = ""
         for cluster in _CLUSTER.finditer(surface):
-            part = self._normalise(cluster[0])
-            written += part
-            bounds.extend([cluster.span()] * len(part))
+            bounds.extend([cluster.span()] * len(self._normalise(cluster[0])))
         # Where a fold reaches over clusters, every piece stands for the whole run.
-        return bounds if written == whole else [(0, len(surface))] * len(whole)
+        return bounds if len(bounds) == len(whole) else [(0, len(surface))] * len(whole)
 
 
 def train_subwords(kind: str, texts: Iterable[str], *, pieces: int, runs: Callable[[str], Sequence[str]]) -> Subwords:
