@@ -90,7 +90,7 @@ class InputSection(Section):
     """Word vectors to start from: word2vec text or binary, GloVe, fastText `.vec`; plain or gzip."""
     freeze_vectors: bool = False
     """Keep imported vectors as they are."""
-    word_dropout: Chance = 0.1
+    word_dropout: Chance = 0.2
     """Chance that a token is replaced by the unknown token in training."""
 
 
@@ -123,9 +123,9 @@ class ModelSection(Section):
     """Width of a character vector."""
     character_units: Positive = 48
     """CNN filters, or BiLSTM units of each direction, for `input.characters`."""
-    dropout: Chance = 0.3
+    dropout: Chance = 0.5
     """Dropout between layers and before the head."""
-    embedding_dropout: Chance = 0.2
+    embedding_dropout: Chance = 0.3
     """Variational dropout on token vectors: one mask a sequence."""
     variational_dropout: Chance = 0.0
     """Variational dropout on the recurrent input h: one mask a sequence (Gal and Ghahramani 2016)."""
@@ -140,8 +140,9 @@ class ModelSection(Section):
 class TrainSection(Section):
     """The training loop."""
 
-    epochs: Positive = 8
-    """Passes over the training data, at most."""
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Passes over the training data, at most. 0 chooses by the amount of text: 12 where it is little, 3 where it is
+    much (`epochs_for`)."""
     batch_tokens: Positive = 4096
     """Tokens in a batch, padding counted."""
     max_batch: Positive = 128
@@ -211,6 +212,11 @@ class ExportSection(Section):
     """How weights are stored; arithmetic is float32 either way."""
     max_size: Annotated[int, Field(ge=0)] = 0
     """Largest bundle in bytes; vocabulary, width, n-gram rows and storage are chosen to fit. 0 for no limit."""
+
+
+def epochs_for(tokens: int) -> int:
+    """Passes that suit a training text of `tokens` tokens: 12 up to 50,000, then with their cube root down to 3."""
+    return min(12, max(3, round(12 * (50_000 / max(1, tokens)) ** (1 / 3))))
 
 
 class Recipe(Section):

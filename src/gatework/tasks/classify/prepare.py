@@ -78,6 +78,11 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
     )
     if cut:
         say(f"train: {cut:,} texts are longer than {recipe.input.max_tokens} tokens; their ends are not trained on")
+    if not recipe.train.epochs:
+        from gatework.core.recipe import epochs_for
+
+        recipe = recipe.replace(train={"epochs": epochs_for(int(train_store.lengths_N.sum()))})
+        say(f"epochs: {recipe.train.epochs}, for {int(train_store.lengths_N.sum()):,} training tokens")
     origin, chosen = ("train", held_N) if dev is None else ("dev", np.ones(len(dev), dtype=bool))
     dev_store, _ = _encode_part(sources, origin, "dev", codec, folder, ids, multi_label, chosen, None)
     return PreparedClassify(
