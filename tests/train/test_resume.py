@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from train import toy
 
 from gatework.core.errors import ConfigError, Interrupted
 from gatework.train.checkpoint import latest
 from gatework.train.fitting import silent
 from gatework.train.interrupt import InterruptFlag
+from train import toy
 
 KINDS = {
     "adamw and lazy Adam": [],

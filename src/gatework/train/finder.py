@@ -28,6 +28,8 @@ from gatework.train.stage import Stage
 
 SMOOTHING = 0.9
 """Weight of the past in the smoothed loss."""
+SETTLING = 10
+"""First steps, whose smoothed loss says more about which batches they had than about the rate."""
 DIVERGED = 2.0
 """The sweep ends when the smoothed loss is this many times its lowest."""
 
@@ -62,8 +64,10 @@ def find_learning_rate(
         say: told what was inferred about the data.
     Raises: ConfigError: the ends or the steps make no sense, or the loss never falls. DataError: see `Task.prepare`.
     """
-    if not 0.0 < lowest < highest or steps < 10:
-        raise ConfigError(f"a sweep needs 0 < lowest < highest and 10 steps, got {lowest}, {highest}, {steps}.")
+    if not 0.0 < lowest < highest or steps < 2 * SETTLING:
+        raise ConfigError(
+            f"a sweep needs 0 < lowest < highest and {2 * SETTLING} steps, got {lowest}, {highest}, {steps}."
+        )
     task = TASKS[recipe.task]
     with own_world(recipe.train.seed), tempfile.TemporaryDirectory(prefix="gatework-") as folder:
         if recipe.train.threads:
@@ -87,7 +91,8 @@ def _sweep(stage: Stage, rates: list[float]) -> Iterator[float]:
         loss = stage.loss(batch).value
         smooth = SMOOTHING * smooth + (1.0 - SMOOTHING) * float(loss.detach())
         unbiased = smooth / (1.0 - SMOOTHING**step)
-        best = min(best, unbiased)
+        if step > SETTLING:
+            best = min(best, unbiased)
         if not math.isfinite(unbiased) or unbiased > DIVERGED * best:
             return
         yield unbiased
@@ -97,9 +102,13 @@ def _sweep(stage: Stage, rates: list[float]) -> Iterator[float]:
 
 
 def _curve(rates: list[float], losses: list[float]) -> RateCurve:
-    rates = rates[: len(losses)]
+    """Settled part of the sweep, and the rate in the middle of its steepest fall."""
+    rates, losses = rates[SETTLING : len(losses)], losses[SETTLING:]
     lowest = int(np.argmin(losses)) if losses else 0
+    # A slope over a tenth of the sweep or so: neighbouring losses differ by chance.
+    span = max(1, min(lowest, len(losses) // 10))
     if lowest < 2:
         raise ConfigError("the loss fell at no learning rate of the sweep. Sweep from a lower rate, or more steps.")
-    slopes = np.gradient(np.asarray(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
-    return RateCurve(curve=tuple(zip(rates, losses, strict=True)), suggestion=rates[int(np.argmin(slopes))])
+    falls = np.array([losses[start] - losses[start + span] for start in range(lowest - span + 1)])
+    steepest = int(np.argmax(falls)) + span // 2
+    return RateCurve(curve=tuple(zip(rates, losses, strict=True)), suggestion=rates[steepest])

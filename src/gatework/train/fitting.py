@@ -18,8 +18,10 @@ import torch
 
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
+from gatework.export import plan_size
 from gatework.nn import Network
 from gatework.tasks import TASKS, Prepared, Task
+from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
 from gatework.train.clock import Clock
 from gatework.train.fine_tune import FineTune
@@ -94,7 +96,7 @@ def fit(
     group = group or Group()
     clock = clock or Clock(budget=recipe.train.time_budget)
     folder = RunFolder(Path(run_folder))
-    command = how_to_go_on or f"gatework train {folder.recipe} --resume {folder.path}"
+    command = how_to_go_on or f"gatework train --resume {folder.path}"
     if group.first:
         folder.begin(recipe, resume=resume)
     group.wait()
@@ -125,6 +127,11 @@ def _fit(
         torch.set_num_threads(threads)
     task = TASKS[recipe.task]
     prepared = _prepare(task, recipe, folder, group, say)
+    plan = plan_size(prepared)
+    for sentence in plan.sentences:
+        say(sentence)
+    if plan.recipe is not prepared.recipe:
+        prepared = _prepare(task, plan.recipe, folder, group, silent)
     if finish is not None:
         clock.finish = partial(finish, prepared)
     identity = _identity(prepared, group)
@@ -150,7 +157,7 @@ def _fit(
         how_to_go_on=command,
     )
     try:
-        loop = run_stages(_stages(task, prepared), around, checkpoint)
+        loop = run_stages(_stages(task, prepared, say), around, checkpoint)
     finally:
         reporter.close()
     return _result(loop, prepared)
@@ -176,13 +183,13 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
     return loop
 
 
-def _stages(task: Task, prepared: Prepared) -> list[Stage]:
-    network = build_network(prepared)
+def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
+    network = build_network(prepared, say)
     fine_tune = FineTune(task, prepared, network)
     return [Pretrain(prepared, network), fine_tune] if prepared.recipe.train.pretrain_epochs else [fine_tune]
 
 
-def build_network(prepared: Prepared) -> Network:
+def build_network(prepared: Prepared, say: Say = silent) -> Network:
     """The network of a recipe with fresh weights, and imported vectors where the recipe names some."""
     recipe = prepared.recipe
     model = recipe.model
@@ -196,12 +203,26 @@ def build_network(prepared: Prepared) -> Network:
         weight_drop=model.weight_drop,
         zoneout=model.zoneout,
         forget_bias=model.forget_bias,
+        vectors_VE=_vectors(prepared, say),
+        freeze_vectors=recipe.input.freeze_vectors,
     )
     if network.ngrams is not None and model.ngram_start == "naive-bayes":
         rows, outputs = network.ngrams.weight.shape
         with torch.no_grad():
             network.ngrams.weight.copy_(torch.from_numpy(ngram_logits(prepared.train, rows=rows, outputs=outputs)))
     return network
+
+
+def _vectors(prepared: Prepared, say: Say) -> npt.NDArray[np.floating] | None:
+    """Imported vectors by token id, NaN where the file has none; None without a file."""
+    wanted = prepared.recipe.input
+    if wanted.vectors is None:
+        return None
+    codec = prepared.codec
+    width = prepared.recipe.model.embedding
+    found = read_vectors(wanted.vectors, codec.vocabulary, width=width, normalise=codec.normalise)
+    say(f"{wanted.vectors}: {found.describe()}")
+    return np.where(found.found_V[:, None], found.matrix_VE, np.nan)
 
 
 def _prepare(task: Task, recipe: Recipe, folder: RunFolder, group: Group, say: Say) -> Prepared:

@@ -53,4 +53,5 @@ def ngram_logits(store: ExampleStore, *, rows: int, outputs: int) -> npt.NDArray
         log_RC -= np.log(rest_RC / rest_RC.sum(0))
     else:
         log_RC -= log_RC.mean(1, keepdims=True)
-    return log_RC.astype(np.float32)
+    start_RC: npt.NDArray[np.float32] = log_RC.astype(np.float32)
+    return start_RC
