@@ -30,11 +30,11 @@ class Embedding(nn.Module):
     ) -> None:
         """
         Args:
-            vectors_VE: imported vectors, a row for each token of the vocabulary; a row of NaN is a token they lack,
-                which starts at random like every token does without vectors.
+            vectors_VE: imported vectors, a row for each token of the vocabulary; a row of zeros is a token they
+                lack, which starts at random like every token does without vectors.
             freeze: keep imported rows, and all others, as they start.
             sparse: give sparse gradients, for an optimiser that takes them; None decides by the vocabulary.
-        Raises: DataError: the vectors do not fit, or a row is partly NaN or infinite.
+        Raises: DataError: the vectors do not fit, or a row holds NaN or infinity.
         """
         super().__init__()
         self.sparse = vocabulary >= SPARSE_FROM if sparse is None else sparse
@@ -55,12 +55,12 @@ class Embedding(nn.Module):
                 f"imported vectors have shape {vectors_VE.shape}, the embedding {tuple(self.weight.shape)}. "
                 "Set model.embedding to the width of the vectors."
             )
-        missing_V = np.isnan(vectors_VE).all(1)
-        bad_V = ~np.isfinite(vectors_VE).all(1) & ~missing_V
+        bad_V = ~np.isfinite(vectors_VE).all(1)
         if bad_V.any():
             raise DataError(
                 f"imported vectors hold NaN or infinity in the row of token {int(np.flatnonzero(bad_V)[0])}. "
                 "Mend the vectors file."
             )
-        known = torch.from_numpy(np.ascontiguousarray(vectors_VE[~missing_V], dtype=np.float32))
-        self.weight[torch.from_numpy(~missing_V)] = known.to(self.weight.dtype)
+        found_V = vectors_VE.any(1)
+        found = torch.from_numpy(np.ascontiguousarray(vectors_VE[found_V], dtype=np.float32))
+        self.weight[torch.from_numpy(found_V)] = found.to(self.weight.dtype)

@@ -72,6 +72,8 @@ class PretrainHead(nn.Module):
         pairs_WT = steps_T[1:] < lengths_W[:, None]
         if not pairs_WT.any():
             return self.bias_V.sum() * 0.0
+        # An n-gram that ends at a token holds the token before it, which the backward direction is to predict.
+        batch = batch._replace(local_WTM=torch.zeros_like(batch.local_WTM))
         outputs = self.network.encoder.first_layer(self.network.embed(batch), lengths_B=batch.lengths_W)
         drawn_K = self._draw()
         chance, training = self.network.dropout, self.training

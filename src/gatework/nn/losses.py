@@ -18,6 +18,9 @@ from torch.nn import functional
 from gatework.core.errors import ConfigError
 from gatework.nn.network import Logits
 
+FLOOR = 1e-12
+"""Least error that the focal factor sees: a power below 1 has no slope at 0."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loss:
@@ -60,7 +63,7 @@ class Loss:
         if not self.focal_gamma:
             return losses
         p_B = logits_BC.log_softmax(1).gather(1, targets_B[:, None])[:, 0].exp()
-        focal_B = losses * (1.0 - p_B).clamp(min=0.0).pow(self.focal_gamma)
+        focal_B = losses * (1.0 - p_B).clamp(min=FLOOR).pow(self.focal_gamma)
         return focal_B.mean() if weights_C is None else focal_B.sum() / weights_C[targets_B].sum()
 
     def _sigmoid(self, logits_BC: Tensor, targets_BC: Tensor) -> Tensor:
@@ -71,7 +74,7 @@ class Loss:
         )
         if self.focal_gamma:
             wrong_BC = torch.sigmoid(logits_BC * (1.0 - 2.0 * targets_BC))
-            losses_BC = losses_BC * wrong_BC.pow(self.focal_gamma)
+            losses_BC = losses_BC * wrong_BC.clamp(min=FLOOR).pow(self.focal_gamma)
         return losses_BC.mean()
 
     def _weights(self, like: Tensor) -> Tensor | None:

@@ -1,7 +1,7 @@
 """The whole network of an `Architecture`: windows of token ids to one row of logits a sequence.
 
-    tokens -> embedding (+ local n-grams, characters) -> recurrent stack -> pooling over a sequence's windows -> head   deep logits
-    n-grams -> table of logit rows, summed                                                              wide logits
+    tokens -> embedding (+ local n-grams, characters) -> recurrent stack -> pooling over windows -> head   deep logits
+    n-grams -> table of logit rows, summed                                                                wide logits
 
 The two are trained each on its own loss and answer with their sum.
 

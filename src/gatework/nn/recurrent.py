@@ -12,7 +12,9 @@ B sequences, T time, I inputs, H width of an output, D directions.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -80,7 +82,8 @@ class Direction(nn.Module):
 
     def padded(self, x_BTI: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Every sequence at full length, by torch's kernel."""
-        y_BTH, *last = KERNELS[self.cell.name](x_BTI, self._hidden(state), *self._kernel_options(), True)
+        with _no_projection_warning() if self.cell.projects else nullcontext():
+            y_BTH, *last = KERNELS[self.cell.name](x_BTI, self._hidden(state), *self._kernel_options(), True)
         return y_BTH, self._state(last)
 
     def packed(self, x_BTI: Tensor, lengths_B: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -325,6 +328,14 @@ def _directions(layer: nn.Module) -> Iterator[tuple[str, Direction]]:
     for name, direction in zip(("forward", "backward"), layer.children(), strict=False):
         assert isinstance(direction, Direction)  # RecurrentStack fills its layers with nothing else
         yield name, direction
+
+
+@contextmanager
+def _no_projection_warning() -> Iterator[None]:
+    """torch says, once, that oneDNN has no projections and that it takes its own kernel: what we count on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+        yield
 
 
 def _run(
