@@ -101,7 +101,7 @@ class ModelSection(Section):
     """Width of a token vector."""
     ngram_embedding: Annotated[int, Field(ge=0)] = 16
     """Width of the vectors of `input.ngrams` longer than one token, which join the token vectors; 0 for none."""
-    ngram_start: Literal["naive-bayes", "zero"] = "naive-bayes"
+    ngram_start: Literal["naive-bayes", "zero"] = "zero"
     """Where the logits of n-grams start: at the log-probabilities of naive Bayes, or at zero."""
     cell: str = "lstm"
     """A recurrent cell: see `gatework tasks`."""
