@@ -260,6 +260,6 @@ def test_options_are_checked_before_files_are_read(prepare):
 
 def test_many_known_labels_are_not_all_listed(prepare):
     labels = [f"topic-{index:03}" for index in range(50)]
-    files = {"t.tsv": _rows(200, labels=labels), "e.tsv": "topic-0l7\ttext\n"}
+    files = {"t.tsv": _rows(200, labels=labels), "e.tsv": "topic-0l7\tsome words\n"}
     with pytest.raises(DataError, match=r"There are 50 known labels\. Did you mean 'topic-0\d7'\?"):
         prepare(files, data={"train": "t.tsv", "test": "e.tsv", "text": 1, "label": 0})
