@@ -86,7 +86,7 @@ def test_bad_data_names_the_line(gatework, model, tmp_path, data, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--predictions", "no/rows.csv"], "the folder no does not exist"),
+        (["--predictions", "no/rows.csv"], "The folder does not exist"),
         (["--set", "data.labl=x"], "Did you mean 'label'?"),
         (["--set", "train.epochs=3"], "only keys of [data] matter here"),
         (["--set", "data.label=stars"], "stars"),

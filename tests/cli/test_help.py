@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -47,10 +46,17 @@ def test_help_imports_nothing_heavy(arguments):
     assert [name for name in HEAVY if name in loaded] == []
 
 
+def _processor_seconds():
+    """Processor time of the programs run so far: what a clock says on an idle machine, and steady on a busy one."""
+    resource = pytest.importorskip("resource", reason="Windows does not tell")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_is_quick():
     def once():
-        start = time.perf_counter()
+        start = _processor_seconds()
         subprocess.run([*RUN, "--help"], capture_output=True, check=True, timeout=60)
-        return time.perf_counter() - start
+        return _processor_seconds() - start
 
     assert min(once() for _ in range(5)) <= 0.3

@@ -11,7 +11,7 @@ import gatework as package
 def test_info(gatework, model):
     done = gatework("info", model)
     assert done.status == 0
-    for word in ("classify", "neg, pos", "lstm", "accuracy", "sha256", "gatework", package.__version__):
+    for word in ("classify", "neg, pos", "lstm", "accuracy", "sha256", "gatework train", package.__version__):
         assert word in done.out, word
     assert all(len(line.split(None, 1)) == 2 for line in done.lines)
 

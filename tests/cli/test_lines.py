@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from gatework.cli.lines import line_batches, open_lines
+from gatework.cli.lines import file_batches, line_batches
 from gatework.core.errors import DataError
 
 
@@ -82,19 +82,19 @@ def test_the_lines_before_a_bad_one_are_counted_across_batches():
 def test_gzip(tmp_path):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress("一\n二\n".encode()))
-    assert [line for batch in line_batches(open_lines(path), "a") for line in batch] == ["一", "二"]
+    assert [line for batch in file_batches(path) for line in batch] == ["一", "二"]
 
 
 def test_damaged_gzip(tmp_path):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress(b"abc\n" * 1000)[:-20])
     with pytest.raises(DataError, match="damaged gzip"):
-        list(line_batches(open_lines(path), str(path)))
+        list(file_batches(path))
     path.write_bytes(b"no gzip at all")
     with pytest.raises(DataError, match="damaged gzip"):
-        list(line_batches(open_lines(path), str(path)))
+        list(file_batches(path))
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
-        open_lines(tmp_path / "none.txt")
+        list(file_batches(tmp_path / "none.txt"))

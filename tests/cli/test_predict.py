@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -192,10 +191,17 @@ def test_nothing_heavy_is_imported(model):
     assert done.stderr.strip() == "[]"
 
 
+def _processor_seconds():
+    """Processor time of the programs run so far: what a clock says on an idle machine, and steady on a busy one."""
+    resource = pytest.importorskip("resource", reason="Windows does not tell")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_a_cold_start_is_quick(model):
     def once():
-        start = time.perf_counter()
+        start = _processor_seconds()
         subprocess.run([*RUN, str(model), "great film"], capture_output=True, check=True, timeout=60)
-        return time.perf_counter() - start
+        return _processor_seconds() - start
 
     assert min(once() for _ in range(5)) <= 0.4

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _invoke(arguments: list[str]) -> int:
     root = group()
     try:
-        with root.make_context("gatework", arguments) as context:
+        with root.make_context("gatework", list(arguments), obj=shlex.join(["gatework", *arguments])) as context:
             root.invoke(context)
         sys.stdout.flush()
     except typer.Exit as stop:

@@ -9,8 +9,8 @@ import typer
 
 from gatework.cli.output import answer, answer_json, say, size
 from gatework.cli.train import result_text, train_with_progress
-from gatework.cli.writable import check_writable
 from gatework.core.errors import ConfigError, nearest
+from gatework.core.files import check_writable
 
 MESSAGES = (
     "Are we still on for lunch tomorrow? I can be there at one.",
@@ -23,6 +23,7 @@ MESSAGES = (
 
 
 def run(
+    context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task with bundled data.")] = "classify",
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model.")] = Path("sms-spam.gw"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 1,
@@ -32,10 +33,10 @@ def run(
     if task not in DEMOS:
         raise ConfigError(f"demo {task!r} is unknown. {nearest(task, DEMOS)}")
     check_writable(output)
-    DEMOS[task](output, seed, json)
+    DEMOS[task](output, seed, json, context.obj)
 
 
-def _classify(output: Path, seed: int, json: bool) -> None:
+def _classify(output: Path, seed: int, json: bool, command: str) -> None:
     """Spam in text messages: the SMS Spam Collection v.1 (Almeida, Gómez Hidalgo and Yamakami, 2011)."""
     from gatework.core.recipe_io import recipe_for_data
 
@@ -49,7 +50,7 @@ def _classify(output: Path, seed: int, json: bool) -> None:
         text=1,
     )
     say("SMS Spam Collection v.1 (Almeida, Gómez Hidalgo and Yamakami, 2011): is a text message spam?\n")
-    result = train_with_progress(recipe, output)
+    result = train_with_progress(recipe, output, command=command)
     if json:
         answer_json(result.to_dict())
         return

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from gatework.cli.output import answer, answer_json, say
-from gatework.cli.writable import check_writable
 from gatework.core.errors import ConfigError, DataError
+from gatework.core.files import check_writable
 
 
 def run(

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from gatework.cli.output import answer, answer_json, size
-from gatework.cli.writable import check_writable
 from gatework.core.errors import ConfigError, nearest
+from gatework.core.files import check_writable
 
 FORMS = ("int8", "bf16", "fp32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from gatework.cli.output import answer, answer_json
+
+LEFT_OUT = re.compile(r"^recipe\.|^data\.formats\.|^metrics\.\w+\.(per_class|confusion|reliability)\b")
+"""What only `--json` shows."""
 
 
 def run(
@@ -23,18 +27,21 @@ def run(
         answer_json(facts)
         return
     for name, value in _rows(facts):
-        answer(f"{name:<32} {value}")
+        if not LEFT_OUT.search(name):
+            answer(f"{name:<34} {value}")
 
 
 def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as dotted names and values, in order. Long lists are cut."""
+    """Nested facts as dotted names and values, in order. Long lists are cut, what is empty is left out."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _rows(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            shown = ", ".join(str(one) for one in value[:12])
+        elif isinstance(value, list | tuple) and value:
+            shown = ", ".join(_plain(one) for one in value[:12])
             yield f"{prefix}{name}", f"{shown}, ... ({len(value)} in all)" if len(value) > 12 else shown
-        elif isinstance(value, float):
-            yield f"{prefix}{name}", f"{value:.6g}"
-        elif value is not None:
-            yield f"{prefix}{name}", str(value)
+        elif value not in (None, "", [], ()):
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())

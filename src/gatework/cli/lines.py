@@ -17,12 +17,15 @@ from gatework.core.errors import DataError
 CHUNK = 1 << 16
 
 
-def open_lines(path: Path) -> Any:
-    """A binary stream of a file, plain or gzip. Raises DataError."""
+def file_batches(path: Path, *, most: int = 512) -> Iterator[list[str]]:
+    """`line_batches` of a file, plain or gzip. Raises DataError."""
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+        stream = opener(path, "rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
+    with stream:
+        yield from line_batches(stream, str(path), most=most)
 
 
 def line_batches(stream: Any, source: str, *, most: int = 512) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gatework.cli.lines import line_batches, open_lines
+from gatework.cli.lines import file_batches, line_batches
 from gatework.cli.output import answer, answer_json, one_field
 from gatework.core.errors import ConfigError, DataError
 
@@ -65,7 +65,7 @@ def _texts(source: str | None, is_text: bool) -> Any:
     if not is_text and _exists(path):
         if path.is_dir():
             raise DataError(f"{path}: is a folder. Give a file of texts, or --text to label the word itself.")
-        return line_batches(open_lines(path), str(path))
+        return file_batches(path)
     if not is_text and path.suffix in FILE_SUFFIXES and len(source.split()) == 1:
         raise DataError(f"{path}: no such file. Check the path, or give --text to label the word itself.")
     try:

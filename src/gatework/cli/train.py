@@ -12,11 +12,12 @@ from gatework.cli import units
 from gatework.cli.output import answer, answer_json, say, size
 from gatework.cli.progress import TrainingProgress
 from gatework.cli.source import default_output, recipe_of
-from gatework.cli.writable import check_writable
 from gatework.core.errors import ConfigError, MissingExtraError
+from gatework.core.files import check_writable
 
 
 def run(
+    context: typer.Context,
     source: Annotated[
         Path | None,
         typer.Argument(metavar="RECIPE|DATA", help="A recipe (.toml), a data file, or a folder that holds train.*."),
@@ -58,18 +59,21 @@ def run(
         output = default_output(source) if source is not None else Path(f"{resume}").with_suffix(".gw")
         say(f"the model goes to {output}")
     check_writable(output)
-    result = train_with_progress(recipe, output, resume=resume)
+    result = train_with_progress(recipe, output, command=context.obj, resume=resume)
     if json:
         answer_json(result.to_dict())
     else:
         answer(result_text(result, task=recipe.task))
 
 
-def train_with_progress(recipe: Any, output: Path, *, resume: Path | None = None) -> Any:
-    """Train as the recipe says, showing progress on stderr. Returns a `TrainResult`."""
+def train_with_progress(recipe: Any, output: Path, *, command: str, resume: Path | None = None) -> Any:
+    """Train as the recipe says, showing progress on stderr. Returns a `TrainResult`.
+
+    `command` is the command line, which the bundle keeps.
+    """
     training = load_training()
     with TrainingProgress() as progress:
-        return training.train(recipe, output, resume=resume, say=progress.say, progress=progress)
+        return training.train(recipe, output, resume=resume, command=command, say=progress.say, progress=progress)
 
 
 def load_training() -> Any:
@@ -84,13 +88,16 @@ def load_training() -> Any:
 
 
 def result_text(result: Any, *, task: str) -> str:
-    """The report a person reads after training: scores of each part, size, time."""
+    """What a person reads after training: the report on the last part measured, a line on the others, size, time."""
     from gatework.tasks import TASKS
 
     values = result.to_dict()
+    *others, last = values["metrics"]
     lines = []
-    for part, metrics in values["metrics"].items():
-        lines += [f"{part}:", TASKS[task].report(metrics), ""]
+    for part in others:
+        metrics = values["metrics"][part]
+        lines += [f"{part}: accuracy {metrics['accuracy']:.4f}, F1 {metrics['f1']:.4f}, {metrics['n']:,} examples"]
+    lines += [f"{last}:", TASKS[task].report(values["metrics"][last]), ""]
     bundle, seconds = values["bundle"], values["seconds"]
     lines.append(f"{bundle['path']}: {size(bundle['bytes'])}, trained in {seconds['train']:.0f} s")
     return "\n".join(lines)

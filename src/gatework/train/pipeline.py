@@ -76,6 +76,7 @@ def train(
     progress: ProgressCallback | None = None,
     run_folder: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    command: str = "",
 ) -> TrainResult:
     """Train by a recipe, write one bundle, and measure that bundle on dev and test data.
 
@@ -88,6 +89,7 @@ def train(
         progress: told a few times a second how far training is.
         run_folder: where the run is kept; `out` with the ending `.run` otherwise.
         resume: a run folder to go on with.
+        command: that asks for this, for the bundle's record.
     Raises:
         ConfigError, DataError, OutputError: the user can mend it.
         Interrupted: Ctrl-C; a checkpoint is kept, and the message says how to go on.
@@ -110,19 +112,21 @@ def train(
             finish=_seconds_after,
             how_to_go_on=_command(folder, Path(out)),
         )
-        text = json.dumps(_finish(result, Path(out), folder, clock, say)) if group.first else ""
+        text = json.dumps(_finish(result, Path(out), folder, clock, command, say)) if group.first else ""
         return TrainResult(**json.loads(group.share_text(text)))
     finally:
         leave(group)
 
 
-def _finish(result: FitResult, out: Path, folder: Path, clock: Clock, say: Callable[[str], None]) -> dict[str, Any]:
+def _finish(
+    result: FitResult, out: Path, folder: Path, clock: Clock, command: str, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Export, measure, export with the measurements. Returns the fields of a `TrainResult`."""
     prepared = result.prepared
     recipe, task = prepared.recipe, TASKS[prepared.recipe.task]
     targets = np.asarray(prepared.dev.targets)
     decode = task.settle(prepared, result.dev_logits, targets, result.dev_empty)
-    export = partial(export_bundle, prepared=prepared, weights=result.weights, decode=decode, say=say)
+    export = partial(export_bundle, prepared=prepared, weights=result.weights, decode=decode, command=command, say=say)
     draft = folder / "model.gw"
     export(draft)
     model = load(draft)
