@@ -71,7 +71,24 @@ def open_codec(config: Mapping[str, Any], entries: Mapping[str, Any], *, source:
     if outputs != len(labels):
         raise BundleError(f"{source}: {LABELS_ENTRY} names {len(labels)} labels, the network has {outputs} outputs.")
     settings = Settings.from_dict(config.get("decode", {}), labels, source=f"{source}: config.json")
-    return ClassifyCodec(TextCodec.from_entries(entries, source=source), labels, settings)
+    text = TextCodec.from_entries(entries, source=source)
+    _check_sizes(text, config.get("architecture", {}), source)
+    return ClassifyCodec(text, labels, settings)
+
+
+def _check_sizes(text: TextCodec, architecture: Mapping[str, Any], source: str) -> None:
+    """Raise BundleError where the codec gives ids that the network's tables have no row for, or none it needs."""
+    characters = architecture.get("characters") or {}
+    sizes = {
+        "tokens": (len(text.vocabulary), architecture.get("vocabulary")),
+        "n-grams": (len(text.ngrams) if text.ngrams is not None else 0, architecture.get("ngram_rows")),
+        "characters": (len(text.characters) if text.characters is not None else 0, characters.get("vocabulary")),
+    }
+    for what, (have, wanted) in sizes.items():
+        if wanted is not None and have != wanted:
+            raise BundleError(
+                f"{source}: the tokenizer has {have} {what}, the network {wanted}. Export the model again."
+            )
 
 
 def _labels(entries: Mapping[str, Any], source: str) -> tuple[str, ...]:
