@@ -40,11 +40,14 @@ def test_keys_are_as_defined(text, n):
 
 
 def test_order_and_length_tell_ngrams_apart():
-    keys = {tuple(all_keys(keys_of(text), 3)[-1:].tolist()) for text in ("a b c", "c b a", "b a c", "a c b", "a b", "b c")}
+    keys = {
+        tuple(all_keys(keys_of(text), 3)[-1:].tolist()) for text in ("a b c", "c b a", "b a c", "a c b", "a b", "b c")
+    }
     assert len(keys) == 6
 
 
-def test_counting_in_small_buffers_is_counting(rng=np.random.default_rng(3)):
+def test_counting_in_small_buffers_is_counting():
+    rng = np.random.default_rng(3)
     texts = [rng.integers(0, 40, size=rng.integers(0, 12)).astype(np.uint64) for _ in range(300)]
     counter = NgramCounter(2, buffer=50)
     for keys_T in texts:
@@ -60,7 +63,8 @@ def test_counting_in_small_buffers_is_counting(rng=np.random.default_rng(3)):
     assert len(rare) == 25
 
 
-def test_memory_is_bounded_and_the_frequent_survive(rng=np.random.default_rng(4)):
+def test_memory_is_bounded_and_the_frequent_survive():
+    rng = np.random.default_rng(4)
     counter = NgramCounter(1, buffer=1000, most=2000)
     for _ in range(300):
         noise = rng.integers(1 << 20, 1 << 31, size=50)
@@ -81,8 +85,9 @@ def test_no_text_no_rows():
 
 @pytest.mark.parametrize("length", [1, 2, 3, 30, 400])
 @pytest.mark.parametrize("spread", ["even", "crowded"])
-def test_rows_are_places_of_the_keys(length, spread, rng=np.random.default_rng(5)):
+def test_rows_are_places_of_the_keys(length, spread):
     """Short texts bisect, long ones go through buckets, tables made by hand bisect again."""
+    rng = np.random.default_rng(5)
     keys_T = rng.integers(0, 1 << 32, size=length, dtype=np.uint64)
     own = ngram_keys(keys_T, 3)
     others = rng.integers(0, 1 << (32 if spread == "even" else 12), size=3000, dtype=np.uint64)

@@ -20,7 +20,11 @@ CASES = [
     # text, word, zh-char
     ("It's n't 3.50!", ["It's", "n't", "3", ".", "50", "!"], ["It", "'", "s", "n", "'", "t", "3", ".", "50", "!"]),
     ("rock'n'roll ’tis o’clock", ["rock'n'roll", "’", "tis", "o’clock"], None),
-    ("我爱BERT模型2024年", ["我", "爱", "BERT", "模", "型", "2024", "年"], ["我", "爱", "BERT", "模", "型", "2024", "年"]),
+    (
+        "我爱BERT模型2024年",
+        ["我", "爱", "BERT", "模", "型", "2024", "年"],
+        ["我", "爱", "BERT", "模", "型", "2024", "年"],
+    ),
     ("ＡＢＣ１２３，全角", ["ＡＢＣ", "１２３", "，", "全", "角"], ["ＡＢＣ", "１２３", "，", "全", "角"]),
     ("café cafe\u0301 naïve", ["café", "cafe\u0301", "naïve"], ["café", "cafe\u0301", "naïve"]),
     ("हिन्दी भाषा", ["हिन्दी", "भाषा"], ["हिन्दी", "भाषा"]),
@@ -59,7 +63,9 @@ def test_nothing_visible_is_lost(unit, text):
 
 
 @pytest.mark.parametrize("unit", PATTERNS)
-@pytest.mark.parametrize("piece", ["a", "a'", "e\u0301", "\u0301", "👨\u200d", "🇨", "<", "<br ", "１", "a1", "我", "\ufe0f", " "])
+@pytest.mark.parametrize(
+    "piece", ["a", "a'", "e\u0301", "\u0301", "👨\u200d", "🇨", "<", "<br ", "１", "a1", "我", "\ufe0f", " "]
+)
 def test_time_is_linear(unit, piece):
     """A pattern that tries a repetition again from every place takes hours here, not a second."""
     text = blank_break_tags(piece * (200_000 // len(piece)))
@@ -158,5 +164,5 @@ def test_unit_by_language():
     assert guess(["今天天气很好", "ok"]) == "zh"
     assert guess(["a film about 北京 and its people"]) == "en"
     assert guess([]) == "en"
-    with pytest.raises(ConfigError, match="'wrd' is unknown.*Did you mean 'word'"):
+    with pytest.raises(ConfigError, match=r"'wrd' is unknown.*Did you mean 'word'"):
         PATTERNS["wrd"]

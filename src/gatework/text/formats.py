@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -205,14 +205,13 @@ def _kind(path: Path | str, data: DataSettings) -> tuple[str, str, list[str]]:
 
 def _head(path: Path | str, encoding: str) -> list[str]:
     """The first lines that hold something. A few that cannot be decoded are left out: whoever reads on meets them."""
-    try:
-        return [line for _, line in islice(read_lines(path, encoding), 200) if line.strip()]
-    except DataError:
-        sound = islice(read_lines(path, encoding, lambda number, what: None), 200)
-        head = [line for _, line in sound if line.strip()]
-        if len(head) < 20:  # most likely another encoding altogether
-            raise
-        return head
+    faults: list[tuple[int, str]] = []
+    lines = islice(read_lines(path, encoding, lambda number, what: faults.append((number, what))), 200)
+    head = [line for _, line in lines if line.strip()]
+    if len(faults) > len(head):  # most likely another encoding altogether
+        number, what = faults[0]
+        raise DataError(f"{path}:{number}: {what}")
+    return head
 
 
 def _guess_kind(path: Path | str, head: Sequence[str], ending: str) -> tuple[str, list[str]]:
@@ -258,10 +257,14 @@ def _delimiter(head: Sequence[str]) -> str:
 
 
 def _sample(path: Path | str, kind: str, delimiter: str, encoding: str) -> list[Row]:
+    """The first records. Those that cannot be read are left out, unless all are: whoever reads on meets them."""
     rows: list[Row] = []
+    faults: list[tuple[int, str]] = []
     characters = 0
     try:
-        for row in read_rows(path, kind, delimiter=delimiter, encoding=encoding):
+        for row in read_rows(
+            path, kind, delimiter=delimiter, encoding=encoding, on_fault=lambda line, what: faults.append((line, what))
+        ):
             rows.append(row)
             values = row.cells.values() if isinstance(row.cells, dict) else row.cells
             characters += sum(len(value) for value in values if isinstance(value, str))
@@ -270,7 +273,9 @@ def _sample(path: Path | str, kind: str, delimiter: str, encoding: str) -> list[
     except DataError:
         if len(rows) < 2:
             raise
-        # The fault has its line and will be met again by whoever reads on; what stands before it says enough.
+    if faults and not rows:
+        number, what = faults[0]
+        raise DataError(f"{path}:{number}: {what}")
     return rows
 
 
@@ -497,17 +502,13 @@ def _keys(path: Path | str, rows: list[Row], data: DataSettings, labelled: bool)
             raise DataError(f"{place}: data.{role} = {said}, but JSON objects have keys. {nearest('', seen)}")
         if said not in ("auto", *seen) and (role == "text" or labelled):
             raise DataError(f"{place}: no key {said!r} (data.{role}) in the objects. {nearest(said, seen)}")
-    columns: dict[Any, list[Any]] = {
-        key: [record.get(key, "") for record in objects]
-        for key in seen
-        if all(isinstance(record.get(key, ""), str | int | float | bool | list) for record in objects[:200])
-    }
-    texts: set[Any] = {key for key, values in columns.items() if all(isinstance(value, str) for value in values[:200])}
+    columns: dict[Any, list[Any]] = {key: [record[key] for record in objects if key in record] for key in seen}
+    texts: set[Any] = {key for key, values in columns.items() if _most(values, lambda value: isinstance(value, str))}
     label = None if data.label == "auto" else data.label
     text = None if data.text == "auto" else data.text
     if text is None and not (texts - {label}):
         raise DataError(f"{place}: no key holds text in every object. {nearest('text', seen)}")
-    usable = {key: values for key, values in columns.items() if key in texts or _label_like(values)}
+    usable = {key: values for key, values in columns.items() if key in texts or _most(values, _label_like)}
     usable.update({key: columns.get(key, []) for key in (text, label) if key is not None})
     if text is None:
         text = _text_key(usable, texts - {label}, label, labelled)
@@ -539,8 +540,13 @@ def _text_key(columns: dict[Any, list[Any]], texts: set[Any], label: Column | No
     return found
 
 
-def _label_like(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str | int | bool) or _strings(value) for value in values)
+def _most(values: Sequence[Any], test: Callable[[Any], bool]) -> bool:
+    """More than half of the values pass: a few that do not are faults, which whoever reads on meets."""
+    return 2 * sum(map(test, values)) > len(values)
+
+
+def _label_like(value: Any) -> bool:
+    return isinstance(value, str | int | bool) or _strings(value)
 
 
 def _strings(value: Any) -> bool:

@@ -96,12 +96,18 @@ def read_lines(path: Path | str, encoding: str = "utf-8", on_fault: OnFault | No
                 offset += len(raw)
                 if text is not None:
                     yield number, text
+        except _Foreign as error:
+            raise DataError(f"{path}:{number}: {error}") from None
         except EOFError:
             raise DataError(f"{path}:{number + 1}: the gzip file is cut off. Fetch or pack it again.") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{path}:{number + 1}: the gzip file is damaged: {error}. Fetch it again.") from None
         except OSError as error:
             raise DataError(f"{path}:{number + 1}: cannot be read: {error.strerror or error}.") from None
+
+
+class _Foreign(Exception):
+    """The whole file is in another encoding."""
 
 
 def _codec(encoding: str) -> str:
@@ -120,15 +126,14 @@ def _decode(raw: bytes, codec: str, number: int, offset: int, fault: OnFault) ->
             raw, offset = raw[3:], offset + 3
         for mark, name in _MARKS:
             if raw.startswith(mark) and codec == "utf-8":
-                fault(number, f"the file begins with the mark of {name.upper()}. Set data.encoding = '{name}'.")
-                return None
+                raise _Foreign(f"the file begins with the mark of {name.upper()}. Set data.encoding = '{name}'.")
     try:
         text = raw.decode(codec)
     except UnicodeDecodeError as error:
         fault(
             number,
             f"not {codec}: byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line "
-            f"(byte {offset + error.start} of the file).{_hint(raw, codec)}",
+            f"(byte {offset + error.start + 1} of the file).{_hint(raw, codec)}",
         )
         return None
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")

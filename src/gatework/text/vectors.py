@@ -190,7 +190,7 @@ def _text(
         if width < 1:
             raise DataError(f"{place}: a word and its numbers are needed, split by spaces. Is it a vectors file?")
         word, numbers = " ".join(fields[:-width]), fields[-width:]
-        if not word or _one_too_many(fields, width):
+        if not word or _too_many(fields, width, count is not None):
             raise DataError(f"{place}: {len(fields) - 1} numbers where {width} are expected. Mend the line.")
         # Reading numbers is slow: only where they are wanted, or could be anything but finite numbers.
         needed = rows == 0 or wanted(word) or _ODD.search(line, len(word)) is not None
@@ -205,10 +205,10 @@ def _text(
 _ODD = re.compile(r"[^0-9eE+\-. \t\r]")
 
 
-def _one_too_many(fields: list[str], width: int) -> bool:
-    """Whether a line has more numbers than it should. A word of GloVe may hold spaces, but hardly a decimal."""
+def _too_many(fields: list[str], width: int, headed: bool) -> bool:
+    """Whether a line has more numbers than it should. A word of GloVe may hold spaces, but hardly numbers after one."""
     extra = fields[1:-width]
-    return bool(extra) and "." in extra[-1] and _is_number(extra[-1])
+    return bool(extra) and (headed or all(map(_is_number, extra)))
 
 
 def _numbers(fields: list[str], place: str) -> Float32:
