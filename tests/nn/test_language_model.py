@@ -9,6 +9,7 @@ import torch
 from gatework.core.architecture import Encoder
 from gatework.core.errors import ConfigError
 from gatework.nn import Network, PretrainHead
+from gatework.nn.language_model import _LogSumExp
 from nn.cases import VOCABULARY, architecture, batch, full_architecture
 
 
@@ -28,6 +29,20 @@ def test_sampled_loss_is_its_equation():
         others = sum((score[k] for k in drawn if k != target), torch.tensor(0.0))
         total += -torch.log(score[target] / (score[target] + others))
     torch.testing.assert_close(made._sampled(o, torch.tensor(wanted), torch.tensor(drawn)), total / 3)
+
+
+def test_sum_over_negatives_has_its_gradient():
+    torch.manual_seed(1)
+    o, vectors, offset = (torch.randn(*shape, dtype=torch.float64) for shape in ((5, 3), (4, 3), (4,)))
+    left_out = torch.rand(5, 4) < 0.3
+    left_out[2] = True
+    rows = torch.tensor([0, 1, 3, 4])  # where all are left out the value is -inf: finite differences say nothing
+    inputs = tuple(part.requires_grad_() for part in (o, vectors, offset))
+    want = (o @ vectors.T + offset).masked_fill(left_out, -torch.inf).logsumexp(1)
+    torch.testing.assert_close(_LogSumExp.apply(*inputs, left_out), want)
+    assert torch.autograd.gradcheck(lambda *parts: _LogSumExp.apply(*parts, left_out)[rows], inputs)
+    _LogSumExp.apply(*inputs, left_out)[2].exp().backward()
+    assert not any(part.grad.any() for part in inputs)
 
 
 def test_negatives_follow_their_distribution():

@@ -16,6 +16,7 @@ Sources: Peters et al., arXiv:1802.05365; Jean et al., arXiv:1412.2007; Press an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,10 +104,11 @@ class PretrainHead(nn.Module):
 
     def _sampled(self, o_NE: Tensor, wanted_N: Tensor, drawn_K: Tensor) -> Tensor:
         right_N = (o_NE * self._vectors(wanted_N)).sum(1) + self._offset(wanted_N)
-        other_NK = torch.addmm(self._offset(drawn_K), o_NE, self._vectors(drawn_K).T)
         # The wanted token, drawn by chance, is no negative of its own.
-        other_NK = other_NK.masked_fill(wanted_N[:, None] == drawn_K, -torch.inf)
-        return nn.functional.softplus(other_NK.float().logsumexp(1) - right_N.float()).mean()
+        same_NK = wanted_N[:, None] == drawn_K
+        drawn = (self._vectors(drawn_K), self._offset(drawn_K))
+        total_N: Tensor = _LogSumExp.apply(o_NE, *drawn, same_NK)  # type: ignore[no-untyped-call]
+        return nn.functional.softplus(total_N - right_N.float()).mean()
 
     def _vectors(self, tokens: Tensor) -> Tensor:
         vectors: Tensor = self.network.embedding(tokens)
@@ -114,3 +116,29 @@ class PretrainHead(nn.Module):
 
     def _offset(self, tokens: Tensor) -> Tensor:
         return self.bias_V.index_select(0, tokens) - self.log_q_V.index_select(0, tokens)
+
+
+class _LogSumExp(torch.autograd.Function):
+    """log of the sum over k of exp(o . vector_k + offset_k), the k marked left out, for each n.
+
+    The N x K table is most of the work: written once here and kept once, where separate operations make five.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, o_NE: Tensor, vectors_KE: Tensor, offset_K: Tensor, left_out_NK: Tensor) -> Tensor:
+        mass_NK = torch.addmm(offset_K, o_NE, vectors_KE.T).masked_fill_(left_out_NK, -torch.inf)
+        # Where all are left out the sum is 0 and its log -inf; 0 in place of that maximum keeps NaN away.
+        highest_N1 = mass_NK.amax(1, keepdim=True).clamp(min=torch.finfo(mass_NK.dtype).min)
+        mass_NK.sub_(highest_N1).exp_()
+        total_N1 = mass_NK.sum(1, keepdim=True)
+        ctx.save_for_backward(o_NE, vectors_KE, mass_NK, total_N1)
+        return (total_N1.log() + highest_N1).squeeze(1)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        o_NE, vectors_KE, mass_NK, total_N1 = ctx.saved_tensors
+        (grad_N,) = grads
+        share_NK = mass_NK * torch.where(total_N1 > 0, grad_N[:, None] / total_N1, 0.0)
+        return share_NK @ vectors_KE, share_NK.T @ o_NE, share_NK.sum(0), None
