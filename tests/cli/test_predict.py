@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from cli.reviews import TINY_SETTINGS
+from gatework.cli import main
+
 RUN = [sys.executable, "-c", "import sys; from gatework.cli import main; sys.exit(main())", "predict"]
 ODD = "a\u2028b\u0085c\x0cd"
 
@@ -110,6 +113,38 @@ def test_threshold_marks_what_is_uncertain(gatework, model):
     assert unsure.lines[0].split("\t")[2] == "uncertain"
     assert unsure.lines[0].split("\t")[:2] == sure.lines[0].split("\t")
     assert json.loads(gatework("predict", model, "great", "--threshold", "1", "--json").out)["uncertain"] is True
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory):
+    """A model that gives none, one or two labels."""
+    folder = tmp_path_factory.mktemp("several")
+    lines = []
+    for index in range(300):
+        chosen = [name for bit, name in enumerate(("food", "staff")) if index >> bit & 1]
+        words = [{"food": "tasty soup", "staff": "kind waiter"}[name] for name in chosen]
+        lines.append(
+            f"{' '.join(f'__label__{name}' for name in chosen or ['other'])} we were here {' '.join(words)} {index}\n"
+        )
+    (folder / "train.txt").write_text("".join(lines))
+    settings = [*TINY_SETTINGS, "--set", "train.epochs=10", "--set", "train.metric=f1"]
+    assert main(["train", str(folder / "train.txt"), "-o", str(folder / "m.gw"), *settings]) == 0
+    return folder / "m.gw"
+
+
+def test_several_labels(gatework, several):
+    both, one, none = gatework("predict", several, stdin=b"tasty soup kind waiter\ntasty soup\nwe were here\n").lines
+    assert {*both.split("\t")[::2]} == {"food", "staff"}
+    assert one.split("\t")[::2] == ["food"]
+    assert none.split("\t")[::2] == ["other"]
+    low = gatework("predict", several, "tasty soup", "--threshold", "0").lines[0].split("\t")
+    assert {*low[::2]} == {"food", "staff", "other"}
+    label, score = gatework("predict", several, "tasty soup", "--threshold", "1").lines[0].split("\t")
+    assert label == ""
+    assert 0.5 < float(score) < 1
+    value = json.loads(gatework("predict", several, "tasty soup", "--json").out)
+    assert value["labels"] == ["food"]
+    assert "uncertain" not in value
 
 
 def test_a_text_that_names_a_file(gatework, model, tmp_path, monkeypatch):
