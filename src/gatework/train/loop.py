@@ -244,7 +244,8 @@ class Loop:
             known = ", ".join(sorted(key for key, value in metrics.items() if isinstance(value, int | float)))
             raise ConfigError(f"train.metric {name!r} is no metric of this task. Known: {known}.")
         score = float(metrics[name]) if self.around.higher_is_better else -float(metrics[name])
-        if course.best_score is None or score > course.best_score:
+        # Of equals the later one: on few dev examples a tie says little, and the later weights moved less at last.
+        if course.best_score is None or score >= course.best_score:
             course.best_score, course.best_epoch, course.stale = score, course.epoch + 1, 0
             self.best = self.stage.keep()
         else:
