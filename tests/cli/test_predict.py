@@ -127,22 +127,25 @@ def several(tmp_path_factory):
             f"{' '.join(f'__label__{name}' for name in chosen or ['other'])} we were here {' '.join(words)} {index}\n"
         )
     (folder / "train.txt").write_text("".join(lines))
-    settings = [*TINY_SETTINGS, "--set", "train.epochs=10", "--set", "train.metric=f1"]
+    settings = [*TINY_SETTINGS, "--set", "train.epochs=40", "--set", "train.patience=40", "--set", "train.metric=nll"]
     assert main(["train", str(folder / "train.txt"), "-o", str(folder / "m.gw"), *settings]) == 0
     return folder / "m.gw"
 
 
+TEXTS = b"we were here tasty soup kind waiter\nwe were here tasty soup\nwe were here\n"
+
+
 def test_several_labels(gatework, several):
-    both, one, none = gatework("predict", several, stdin=b"tasty soup kind waiter\ntasty soup\nwe were here\n").lines
+    both, one, none = gatework("predict", several, stdin=TEXTS).lines
     assert {*both.split("\t")[::2]} == {"food", "staff"}
     assert one.split("\t")[::2] == ["food"]
     assert none.split("\t")[::2] == ["other"]
-    low = gatework("predict", several, "tasty soup", "--threshold", "0").lines[0].split("\t")
+    low = gatework("predict", several, "we were here tasty soup", "--threshold", "0").lines[0].split("\t")
     assert {*low[::2]} == {"food", "staff", "other"}
-    label, score = gatework("predict", several, "tasty soup", "--threshold", "1").lines[0].split("\t")
+    label, score = gatework("predict", several, "we were here tasty soup", "--threshold", "1").lines[0].split("\t")
     assert label == ""
     assert 0.5 < float(score) < 1
-    value = json.loads(gatework("predict", several, "tasty soup", "--json").out)
+    value = json.loads(gatework("predict", several, "we were here tasty soup", "--json").out)
     assert value["labels"] == ["food"]
     assert "uncertain" not in value
 
