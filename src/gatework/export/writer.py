@@ -1,4 +1,4 @@
-"""Writing bundles: a trained model, the same with its metrics, the same with its weights stored another way."""
+"""Writing bundles: a trained model, and a bundle's model with its weights stored another way."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def export_bundle(
         prepared: what the task made of the data.
         weights: float32, by the names of `core.architecture`.
         decode: how logits are read, from `Task.settle`.
-        metrics: what was measured, by data set; it can be put in later with `set_metrics`.
+        metrics: what was measured on a bundle of the same arguments, by data set. Where the recipe's size limit leaves
+            no room, the long ones (confusion matrix, reliability, scores of each class) are left out.
         storage: fp32, bf16 or int8; None for the recipe's `export.weights`.
         command: that made it, for the record.
         say: told what was done to fit the recipe's `export.max_size`.
@@ -88,20 +89,6 @@ def export_bundle(
     info = _write(path, config, architecture, stored, storage, entries, dict(metrics or {}), limit)
     load(path)
     return info
-
-
-def set_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> BundleInfo:
-    """Write what was measured on a bundle, by data set, into its `metrics.json` and model card.
-
-    A bundle with an `export.max_size` stays within it: where they do not fit, the long metrics (confusion matrix,
-    reliability, scores of each class) are left out. Raises BundleError, OutputError.
-    """
-    bundle = read_bundle(path)
-    limit = bundle.config["recipe"].get("export", {}).get("max_size", 0)
-    config = {**bundle.config, "measured_as": bundle.storage}
-    stored = stored_again(bundle, bundle.storage)
-    entries = _own_entries(bundle.entries)
-    return _write(path, config, bundle.architecture, stored, bundle.storage, entries, dict(metrics), limit)
 
 
 def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], *, storage: str) -> BundleInfo:

@@ -1,0 +1,48 @@
+"""The page on the format names what the code has."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from bundles import architecture, text_codec, write_small
+from gatework.core import archive, bundle
+from gatework.core.architecture import Architecture, Characters, Encoder
+from gatework.core.bundle import read_bundle
+from gatework.runtime.shapes import weight_shapes
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters])
+def test_every_key_of_the_architecture(kind):
+    section = PAGE.split("`architecture`, every key")[1].split("`decode` of")[0]
+    assert {field.name for field in fields(kind)} <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_every_entry(tmp_path):
+    write_small(tmp_path / "m.gw", input={"characters": "cnn"}, entries={"metrics.json": b"{}", "README.md": b""})
+    read = read_bundle(tmp_path / "m.gw")
+    for name in read.entries:
+        assert f"| `{name}` |" in PAGE
+    for name in ("format", *read.config, "command", "measured_as"):
+        assert f"| `{name}` |" in PAGE, name
+
+
+def test_every_tensor():
+    for options, changes in (({"characters": "cnn"}, {}), ({}, {"attention": 2, "pooling": ("attention",)})):
+        for name in weight_shapes(architecture(text_codec(**options), **changes)):
+            head, _, tail = name.rpartition(".")
+            assert f"`{name}`" in PAGE or f"`.{tail}`" in PAGE or head.startswith(("encoder.", "characters.")), name
+
+
+def test_limits_and_versions():
+    assert f"version {bundle.FORMAT}." in PAGE
+    assert f"| `format` | {bundle.FORMAT}." in PAGE
+    assert f"At most {archive.MAX_ENTRIES} entries" in PAGE
+    assert f"1 to {archive.MAX_NAME}" in PAGE
+    assert archive.MAX_BYTES == 2**32 - 2
+    assert f"At most {bundle.MAX_CONFIG >> 20} MiB" in PAGE
+    assert f"at most {bundle.MAX_WEIGHTS_HEADER >> 20} MiB" in PAGE
+    assert f"multiple of {archive.ALIGNMENT}" in PAGE
