@@ -85,6 +85,13 @@ class TestInference:
         path = write(tmp_path / "t.tsv", rows("\t", ENGLISH, columns=lambda l, t, n: ("train", t, l)))
         assert (infer(path).label, infer(path).text) == (2, 1)
 
+    def test_long_labels_and_identifiers_are_no_texts(self, tmp_path):
+        names = {"pos": "Educational Institution of Higher Learning", "neg": "Means of Public Transportation"}
+        short = [(names[label], f"Line {n}") for n, (label, _) in enumerate(ENGLISH)]
+        found = infer(write(tmp_path / "t.tsv", rows("\t", short, columns=lambda l, t, n: (f"{n:032x}", l, t))))
+        assert (found.label, found.text) == (1, 2)
+        assert infer(write(tmp_path / "u.tsv", "a\tx\na\ty\na\tz\n")).text == 1
+
     def test_csv_with_header_and_quotes(self, tmp_path):
         table = [["id", "review", "sentiment"], *([str(n), text, label] for n, (label, text) in enumerate(ENGLISH))]
         path = as_csv(tmp_path / "t.csv", table)
@@ -175,9 +182,10 @@ class TestInference:
             ("t.jsonl", '{"a": 1}\n{"a": 2}\n', "no key holds text"),
             (
                 "t.tsv",
-                rows("\t", [(f"label{n}", "a text of words") for n in range(60)]),
+                rows("\t", [(f"label{n}", f"a text of words, {n}") for n in range(60)]),
                 "no column looks like a label",
             ),
+            ("t.tsv", "a\tb c\rb\td e\r", "lines end in lone carriage returns"),
             ("t.tsv", b"\x00a\x00b\x00\t\x00c\n", "full of NUL bytes: not text, or UTF-16"),
             ("t.tsv", "a\tb\n".encode("utf-16"), "begins with the mark of UTF-16. Set data.encoding = 'utf-16'"),
         ],

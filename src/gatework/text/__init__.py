@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gatework.text.checks import CheckReport, FileReport, Problem, check
     from gatework.text.codec import Encoded, TextCodec, Token
-    from gatework.text.formats import Format, Settings, infer
+    from gatework.text.formats import Format, infer
     from gatework.text.language import guess as guess_language
     from gatework.text.readers import Example, read_examples, read_texts, text_key
+    from gatework.text.settings import Settings
     from gatework.text.store import ExampleStore
     from gatework.text.units import resolve_unit
     from gatework.text.vectors import Vectors, read_vectors
@@ -49,8 +50,9 @@ __all__ = [
 _HOMES = {
     "checks": ("CheckReport", "FileReport", "Problem", "check"),
     "codec": ("Encoded", "TextCodec", "Token"),
-    "formats": ("Format", "Settings", "infer"),
+    "formats": ("Format", "infer"),
     "readers": ("Example", "read_examples", "read_texts", "text_key"),
+    "settings": ("Settings",),
     "store": ("ExampleStore",),
     "units": ("resolve_unit",),
     "vectors": ("Vectors", "read_vectors"),

@@ -18,9 +18,10 @@ from typing import Any, Literal
 import numpy as np
 
 from gatework.core.errors import DataError
-from gatework.text.formats import DataSettings, Format, infer
+from gatework.text.formats import Format, infer
 from gatework.text.lines import read_lines
 from gatework.text.readers import Example, read_examples, text_key
+from gatework.text.settings import DataSettings
 from gatework.text.units import PATTERNS, blank_break_tags, resolve_unit
 
 LONG_LINE = 1_000_000

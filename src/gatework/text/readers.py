@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gatework.core.errors import DataError, nearest
-from gatework.text.formats import DataSettings, Format, infer
+from gatework.text.formats import Format, infer
 from gatework.text.lines import OnFault, read_lines
 from gatework.text.rows import LABEL_PREFIX, Row, read_rows
+from gatework.text.settings import DataSettings
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
