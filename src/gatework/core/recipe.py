@@ -5,6 +5,7 @@ The options reference in `docs/` is generated from these models, and the Python 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -216,7 +217,7 @@ class ExportSection(Section):
 
 def epochs_for(tokens: int) -> int:
     """Passes that suit a training text of `tokens` tokens: 12 up to 50,000, then with their cube root down to 3."""
-    return min(12, max(3, round(12 * (50_000 / max(1, tokens)) ** (1 / 3))))
+    return min(12, max(3, round(12 * math.cbrt(50_000 / max(1, tokens)))))
 
 
 class Recipe(Section):
