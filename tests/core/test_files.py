@@ -7,9 +7,14 @@ import sys
 import pytest
 
 from gatework.core.errors import OutputError
-from gatework.core.files import atomic_write, check_writable, write_bytes, write_text
+from gatework.core.files import atomic_write, check_writable
 
 as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def write_bytes(path, data):
+    with atomic_write(path) as file:
+        file.write(data)
 
 
 def names(folder):
@@ -26,7 +31,7 @@ def test_writes_a_file_and_leaves_nothing_beside_it(tmp_path):
 
 def test_replaces_and_keeps_the_old_file_on_failure(tmp_path):
     path = tmp_path / "a"
-    write_text(path, "old ö\n")
+    write_bytes(path, "old ö\n".encode())
     with pytest.raises(TypeError), atomic_write(path) as file:
         file.write("text, where bytes belong")
     assert path.read_bytes() == "old ö\n".encode()

@@ -72,17 +72,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     _sync_folder(target.parent)
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a whole file, atomically. Raises OutputError."""
-    with atomic_write(path) as file:
-        file.write(data)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a whole UTF-8 file with line ends as given, atomically. Raises OutputError."""
-    write_bytes(path, text.encode("utf-8"))
-
-
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OutputError now if a file could not be written at `path` later: before hours of training, not after."""
     target = _regular_target(path)
