@@ -1,9 +1,9 @@
-"""A stage with everything the loop must keep: a dense part, a sparse table, dropout and a dev score. Also a script."""
+"""A stage with everything the loop must keep: a dense part, a sparse table, dropout and a dev score."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from gatework.train.clock import Clock
 from gatework.train.fitting import own_world, run_stages, silent
 from gatework.train.interrupt import InterruptFlag
 from gatework.train.loop import Loop, Surroundings
-from gatework.train.parallel import Group, join, leave
+from gatework.train.parallel import Group
 from gatework.train.progress import Reporter
 from gatework.train.run_folder import RunFolder
 from gatework.train.stage import Loss, Stage, epoch_generator
@@ -64,8 +64,6 @@ class ToyStage(Stage):
 
     def loss(self, indices: Any) -> Loss:
         if self.slow:
-            import time
-
             time.sleep(self.slow)
         value = nn.functional.cross_entropy(self.network(self.x[indices], self.rows[indices]), self.y[indices])
         return Loss(value, int(self.lengths[indices].sum()))
@@ -142,23 +140,3 @@ def digest(loop: Loop) -> str:
         found.update(name.encode() + np.ascontiguousarray(array).tobytes())
     found.update(repr([(entry["stage"], entry["loss"], entry["dev"]) for entry in loop.course.history]).encode())
     return found.hexdigest()
-
-
-def main(arguments: list[str]) -> None:
-    """RUN OUT resume|new SLOW KEY=VALUE...: train, then write the digest to OUT."""
-    path, out, mode, slow, *settings = arguments
-    options: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
-    pretrain, dropout = bool(options.pop("pretrain", "")), float(options.pop("dropout", "0.3"))
-    group = join()
-    loop = train(
-        Path(path), recipe(**options), resume=mode == "resume", slow=float(slow), pretrain=pretrain, dropout=dropout,
-        group=group, reporter=Reporter(RunFolder(Path(path)), progress=None, quiet=not group.first),
-    )  # fmt: skip
-    if group.first:
-        weights = {name: array.tolist() for name, array in loop.best.items()}
-        Path(out).write_text(repr((digest(loop), weights)))
-    leave(group)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -214,7 +214,7 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network:
 
 
 def _vectors(prepared: Prepared, say: Say) -> npt.NDArray[np.floating] | None:
-    """Imported vectors by token id, NaN where the file has none; None without a file."""
+    """Imported vectors by token id, zero where the file has none; None without a file."""
     wanted = prepared.recipe.input
     if wanted.vectors is None:
         return None
@@ -222,7 +222,7 @@ def _vectors(prepared: Prepared, say: Say) -> npt.NDArray[np.floating] | None:
     width = prepared.recipe.model.embedding
     found = read_vectors(wanted.vectors, codec.vocabulary, width=width, normalise=codec.normalise)
     say(f"{wanted.vectors}: {found.describe()}")
-    return np.where(found.found_V[:, None], found.matrix_VE, np.nan)
+    return found.matrix_VE
 
 
 def _prepare(task: Task, recipe: Recipe, folder: RunFolder, group: Group, say: Say) -> Prepared:
