@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +22,7 @@ def run(
     """Suggest a learning rate: raise it over a short trial and look at the loss."""
     training = load_training()
     recipe = recipe_of(source, overrides=settings or [], say=say)
-    with tempfile.TemporaryDirectory(prefix="gatework-") as folder:
-        found = training.find_learning_rate(recipe, folder, say=say)
+    found = training.find_learning_rate(recipe, say=say)
     if json:
         answer_json(found.to_dict())
         return
