@@ -112,6 +112,14 @@ class Unigram(Subwords):
             fused, stop = not known, start[stop]
         return found[::-1]
 
+    def rounded(self) -> Unigram:
+        """The model with scores of three decimals, best piece first.
+
+        `tokenizers` sums in an order that differs from run to run, and so do its scores in their last digits.
+        """
+        ordered = sorted((-round(score, 3), piece) for piece, score in self._scores.items())
+        return Unigram([piece for _, piece in ordered], [-score for score, _ in ordered])
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": "unigram", "pieces": list(self._scores), "scores": list(self._scores.values())}
 
@@ -221,7 +229,8 @@ def train_subwords(kind: str, texts: Iterable[str], *, pieces: int, runs: Callab
         ) from error
     if not seen:
         raise DataError(f"No text to learn a {kind!r} model from. Give training texts that are not all empty.")
-    return subwords_from_tokenizer(tokenizer)
+    model = subwords_from_tokenizer(tokenizer)
+    return model.rounded() if isinstance(model, Unigram) else model
 
 
 def subwords_from_tokenizer(tokenizer: Any) -> Subwords:
