@@ -154,9 +154,8 @@ def test_training_draws_and_refuses(corpus):
     runs = SubwordUnit(Bpe([], []), Normaliser(lowercase=True, fold_width=True)).runs
     model = train_subwords("bpe", corpus, pieces=120, runs=runs)
     assert 60 < len(model.pieces) <= 120
-    for kind in ("bpe", "unigram"):
-        again = [train_subwords(kind, corpus, pieces=150, runs=runs).to_json() for _ in range(3)]
-        assert again[0] == again[1] == again[2]
+    again = [train_subwords("bpe", corpus, pieces=120, runs=runs).to_json() for _ in range(3)]
+    assert again[0] == again[1] == again[2] == model.to_json()
     with pytest.raises(DataError, match=r"No text to learn a 'bpe' model from|failed"):
         train_subwords("bpe", ["", " "], pieces=100, runs=runs)
     with pytest.raises(DataError, match="'unigram' model"):

@@ -115,7 +115,8 @@ class Unigram(Subwords):
     def rounded(self) -> Unigram:
         """The model with scores of three decimals, best piece first.
 
-        `tokenizers` sums in an order that differs from run to run, and so do its scores in their last digits.
+        `tokenizers` sums in an order that differs from run to run, and so do the last digits of its scores; rounded,
+        most models come out the same. On a small corpus the choice of the last pieces may still differ.
         """
         ordered = sorted((-round(score, 3), piece) for piece, score in self._scores.items())
         return Unigram([piece for _, piece in ordered], [-score for score, _ in ordered])
