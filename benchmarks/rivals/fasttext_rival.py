@@ -55,6 +55,10 @@ GRID = [
 ]  # fmt: skip
 
 
+FEW = [setting for setting in GRID if setting.words > 1 and setting.rate == 0.5]
+"""What `--few` tries: word n-grams up to 2 and 3, the higher learning rate."""
+
+
 def normalised(text: str, language: str, setting: Setting) -> str:
     """The line fastText reads: tokens split by spaces, on one line."""
     if language == "zh" and setting.characters:
@@ -118,8 +122,8 @@ class Bench:
         best = max(range(len(grid)), key=lambda number: tried[number]["dev_accuracy"])
         return grid[best], tried
 
-    def figures(self, setting: Setting) -> dict[str, Any]:
-        """Everything the report wants of the chosen setting."""
+    def figures(self, setting: Setting, kept_rows: Sequence[int] = KEPT_ROWS) -> dict[str, Any]:
+        """Everything the report wants of the chosen setting, and of its cut to `kept_rows` rows."""
         model, path, seconds = self.fit(setting, self.splits.train)
         score, predicted = self.score(model, setting, self.splits.test)
         figures: dict[str, Any] = {"accuracy": score, "train_seconds": seconds, "total_seconds": seconds}
@@ -127,7 +131,7 @@ class Bench:
             figures["f1"] = measure.f1([label for label, _ in self.splits.test], predicted, self.set.positive)
         figures |= self.stored(model, "model.bin", setting)
         figures["quantised"] = []
-        for rows in KEPT_ROWS:
+        for rows in kept_rows:
             if model.is_quantized():  # it cannot be quantised twice
                 del model
                 model, path, _ = self.fit(setting, self.splits.train)
@@ -189,6 +193,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("fasttext.jsonl"), help="results file, appended to")
     parser.add_argument("--python", help="interpreter of the environment that has fastText")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="training threads; 1 is deterministic")
+    parser.add_argument("--few", action="store_true", help="4 settings instead of 16, no quantised models: for large sets")
     parser.add_argument("--latency", help=argparse.SUPPRESS)
     parser.add_argument("--language", help=argparse.SUPPRESS)
     parser.add_argument("--characters", type=int, help=argparse.SUPPRESS)
@@ -204,8 +209,8 @@ def main() -> int:
     for one in choose(arguments.sets):
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(one, Path(folder), arguments.threads)
-            setting, tried = bench.search(GRID)
-            figures = bench.figures(setting)
+            setting, tried = bench.search(FEW if arguments.few else GRID)
+            figures = bench.figures(setting, () if arguments.few else KEPT_ROWS)
         details = {"setting": asdict(setting), "threads": arguments.threads, "version": version(), "tried": tried}
         measure.write(arguments.out, "fasttext", one.name, figures | {"scored_on": one.scored_on} | details)
         for result in (figures, *figures["quantised"]):
