@@ -193,7 +193,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("fasttext.jsonl"), help="results file, appended to")
     parser.add_argument("--python", help="interpreter of the environment that has fastText")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="training threads; 1 is deterministic")
-    parser.add_argument("--few", action="store_true", help="4 settings instead of 16, no quantised models: for large sets")
+    parser.add_argument(
+        "--few", action="store_true", help="4 settings instead of 16, no quantised models: for large sets"
+    )
     parser.add_argument("--latency", help=argparse.SUPPRESS)
     parser.add_argument("--language", help=argparse.SUPPRESS)
     parser.add_argument("--characters", type=int, help=argparse.SUPPRESS)
