@@ -18,5 +18,5 @@ def test_curve_and_suggestion(gatework, reviews):
 
 def test_json(gatework, reviews):
     found = json.loads(gatework("find-lr", reviews / "train.tsv", "--json", *TINY_SETTINGS).out)
-    assert len(found["rates"]) == len(found["losses"])
-    assert found["suggestion"] in found["rates"]
+    assert all(len(pair) == 2 for pair in found["curve"])
+    assert found["suggestion"] in [rate for rate, loss in found["curve"]]

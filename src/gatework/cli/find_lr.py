@@ -26,6 +26,6 @@ def run(
     if json:
         answer_json(found.to_dict())
         return
-    for rate, loss in zip(found.rates, found.losses, strict=True):
+    for rate, loss in found.curve:
         answer(f"{rate:.2e}\t{loss:.4f}")
     answer(f"suggested: --set train.learning_rate={found.suggestion:.2g}")
