@@ -230,7 +230,7 @@ class Loop:
                 self.around.clock.evaluated(self.stage.dev_tokens, time.monotonic() - begun)
                 self._judge(metrics)
         course.stage_seconds += time.monotonic() - begun
-        scalars = {name: value for name, value in (metrics or {}).items() if isinstance(value, int | float)}
+        scalars = {name: value for name, value in (metrics or {}).items() if isinstance(value, float)}
         facts = {"stage": self.stage.name, "epoch": course.epoch + 1, "loss": course.loss, "dev": scalars}
         course.history.append({**facts, "best": course.best_epoch == course.epoch + 1})
         self.around.reporter.epoch(facts, course.step)
