@@ -158,7 +158,7 @@ def test_a_text_that_names_a_file(gatework, model, tmp_path, monkeypatch):
     assert len(gatework("predict", model, "-", "--text").lines) == 1
 
 
-@pytest.mark.parametrize("text", ["x" * 100_000, "a\nb", "great.", "../great", "a\x0bb", "😀"])
+@pytest.mark.parametrize("text", ["", "x" * 100_000, "a\nb", "great.", "../great", "a\x0bb", "😀"])
 def test_odd_texts_are_one_text(gatework, model, text):
     done = gatework("predict", model, text)
     assert (done.status, len(done.lines)) == (0, 1)
@@ -227,19 +227,3 @@ def test_nothing_heavy_is_imported(model):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr.strip() == "[]"
-
-
-def _processor_seconds():
-    """Processor time of the programs run so far: what a clock says on an idle machine, and steady on a busy one."""
-    resource = pytest.importorskip("resource", reason="Windows does not tell")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def test_a_cold_start_is_quick(model):
-    def once():
-        start = _processor_seconds()
-        subprocess.run([*RUN, str(model), "great film"], capture_output=True, check=True, timeout=60)
-        return _processor_seconds() - start
-
-    assert min(once() for _ in range(5)) <= 0.4

@@ -43,7 +43,7 @@ def _classify(output: Path, seed: int, json: bool, command: str) -> None:
     folder = Path(__file__).resolve().parent.parent / "data" / "sms_spam"
     recipe = recipe_for_data(
         folder / "train.tsv",
-        overrides=[f"train.seed={seed}"],
+        overrides=[f"train.seed={seed}", "export.max_size=500000"],
         dev=str(folder / "dev.tsv"),
         test=str(folder / "test.tsv"),
         label=0,

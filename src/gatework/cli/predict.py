@@ -62,7 +62,7 @@ def _texts(source: str | None, is_text: bool) -> Any:
             raise ConfigError("predict: nothing to label. Give a text, a file, or - for standard input.")
         return line_batches(sys.stdin.buffer, "standard input")
     path = Path(source)
-    if not is_text and _exists(path):
+    if source and not is_text and _exists(path):  # Path("") is the current folder
         if path.is_dir():
             raise DataError(f"{path}: is a folder. Give a file of texts, or --text to label the word itself.")
         return file_batches(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,9 +72,12 @@ def train_with_progress(recipe: Any, output: Path, *, command: str, resume: Path
 
     `command` is the command line, which the bundle keeps.
     """
+    started = time.monotonic()  # a time budget covers loading PyTorch, too
     training = load_training()
     with TrainingProgress() as progress:
-        return training.train(recipe, output, resume=resume, command=command, say=progress.say, progress=progress)
+        return training.train(
+            recipe, output, resume=resume, command=command, say=progress.say, progress=progress, started=started
+        )
 
 
 def load_training() -> Any:
