@@ -277,7 +277,7 @@ def gradient_by_lag(stack: RecurrentStack, x_BTI: Tensor) -> list[float]:
     signs_H = torch.randn(UNITS, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).sign()
     (gradient_BTI,) = torch.autograd.grad((y_BTH[:, -1] * signs_H).sum(), x_BTI)
     norm_BT = gradient_BTI.norm(dim=2).flip(1).clamp(min=1e-300)
-    return torch.log10(norm_BT / norm_BT[:, :1]).mean(0).tolist()
+    return [round(value, 3) for value in torch.log10(norm_BT / norm_BT[:, :1]).mean(0).tolist()]
 
 
 def gradients_at_start(cell: str, seeds: Sequence[int]) -> list[float]:
@@ -286,7 +286,7 @@ def gradients_at_start(cell: str, seeds: Sequence[int]) -> list[float]:
     for seed in seeds:
         torch.manual_seed(seed)
         curves.append(gradient_by_lag(RecurrentStack(cell, 8, UNITS), torch.randn(16, GRADIENT_LAGS, 8)))
-    return [float(value) for value in np.mean(curves, axis=0)]
+    return [round(float(value), 3) for value in np.mean(curves, axis=0)]
 
 
 def run(plan: Plan, workers: int) -> list[Climb]:
@@ -309,15 +309,18 @@ def table(results: Sequence[Climb], plan: Plan) -> str:
     lines = [" | ".join(head), " | ".join(["---"] * 2 + ["---:"] * (len(head) - 2))]
     for problem, cell in itertools.product(PROBLEMS, CELLS):
         own = [r for r in results if (r.problem, r.cell) == (problem.name, cell)]
-        cells = [_scores([r.scores[lag] for r in own if lag in r.scores]) for lag in plan.lags]
-        longest = min(r.reached(plan.solved)[0] for r in own)  # of the seeds, the one that came least far
+        cells = [_scores([r.scores[lag] for r in own if lag in r.scores], len(own)) for lag in plan.lags]
+        longest = ", ".join(str(r.reached(plan.solved)[0] or "none") for r in own)
         steps = sum(sum(r.steps.values()) for r in own) // len(own)
-        lines.append(" | ".join([problem.name, cell, *cells, str(longest) if longest else "none", str(steps)]))
+        lines.append(" | ".join([problem.name, cell, *cells, longest, str(steps)]))
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _scores(scores: Sequence[float]) -> str:
-    return f"{100 * sum(scores) / len(scores):.1f} %" if scores else "–"
+def _scores(scores: Sequence[float], seeds: int) -> str:
+    if not scores:
+        return "–"
+    share = "" if len(scores) == seeds else f" ({len(scores)} of {seeds})"
+    return f"{100 * sum(scores) / len(scores):.1f} %{share}"
 
 
 def plot(results: Sequence[Climb], gradients: dict[str, list[float]], plan: Plan, path: Path) -> None:
@@ -364,8 +367,8 @@ def write(
     text = "\n\n".join([table(results, plan), gradient_table(results, gradients), _where(plan, seconds)])
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
     plot(results, gradients, plan, folder / "long-dependencies.png")
-    record = {"plan": asdict(plan), "climbs": [r._asdict() for r in results], "log10_gradient_by_lag": gradients}
-    (folder / "long-dependencies.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record = {"plan": asdict(plan), "climbs": [_rounded(r) for r in results], "log10_gradient_by_lag": gradients}
+    (folder / "long-dependencies.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
 def gradient_table(results: Sequence[Climb], gradients: dict[str, list[float]]) -> str:
@@ -382,6 +385,11 @@ def _after(results: Sequence[Climb], cell: str) -> list[float]:
     """Gradients of the networks trained on temporal order, mean over seeds."""
     own = [r.gradients for r in results if (r.problem, r.cell) == ("temporal order", cell)]
     return [float(value) for value in np.mean(own, axis=0)]
+
+
+def _rounded(result: Climb) -> dict[str, object]:
+    scores = {lag: round(score, 4) for lag, score in result.scores.items()}
+    return {**result._asdict(), "scores": scores, "seconds": round(result.seconds, 1)}
 
 
 def _where(plan: Plan, seconds: float) -> str:
