@@ -113,8 +113,8 @@ def test_killed_and_resumed_the_bundle_has_the_same_bytes(data, tmp_path, kind, 
     if kind == "pre-trained":
         sections["data"] = {"unlabelled": [str(data / "more.txt")]}
     wanted = recipe(data, **sections)
-    whole = train(wanted, tmp_path / "whole" / "m.gw") if (tmp_path / "whole").mkdir() is None else None
-    assert whole is not None
+    (tmp_path / "whole").mkdir()
+    train(wanted, tmp_path / "whole" / "m.gw", command="gatework train r.toml")
     monkeypatch.setattr(checkpoint, "OVERHEAD", 1e9)
     rng = random.Random(kind)
     left = 0
@@ -138,7 +138,8 @@ def test_killed_and_resumed_the_bundle_has_the_same_bytes(data, tmp_path, kind, 
     while not out.exists():
         left = rng.randint(6, 14)
         try:
-            train(wanted, out, resume=out.with_suffix(".run") if stops else None)
+            command = "gatework train --resume m.run" if stops else "gatework train r.toml"
+            train(wanted, out, resume=out.with_suffix(".run") if stops else None, command=command)
         except Stop:
             stops += 1
             assert not out.exists()

@@ -74,6 +74,7 @@ def fit(
     group: Group | None = None,
     clock: Clock | None = None,
     finish: Callable[[Prepared, float], float] | None = None,
+    command: str = "",
     how_to_go_on: str | None = None,
 ) -> FitResult:
     """Train by a recipe and return the best weights.
@@ -88,6 +89,7 @@ def fit(
         clock: measures the run against `train.time_budget`; a new one counts from now.
         finish: seconds that what follows will take, from the data and the seconds a token takes to evaluate; training
             leaves these of a time budget.
+        command: that asks for this, kept in the run folder.
         how_to_go_on: a command that resumes the run, for the message of `Interrupted`.
     Raises:
         ConfigError, DataError, OutputError: the user can mend it; the last checkpoint, if any, is whole.
@@ -96,17 +98,17 @@ def fit(
     group = group or Group()
     clock = clock or Clock(budget=recipe.train.time_budget)
     folder = RunFolder(Path(run_folder))
-    command = how_to_go_on or f"gatework train --resume {folder.path}"
+    go_on = how_to_go_on or f"gatework train --resume {folder.path}"
     if group.first:
-        folder.begin(recipe, resume=resume)
+        folder.begin(recipe, resume=resume, command=command)
     group.wait()
     try:
         with InterruptFlag() as interrupt, own_world(recipe.train.seed):
-            return _fit(recipe, folder, say, progress, resume, group, clock, finish, interrupt, command)
+            return _fit(recipe, folder, say, progress, resume, group, clock, finish, interrupt, go_on)
     except KeyboardInterrupt:
         kept = latest(folder.checkpoints, say=silent) is not None
         state = "the last checkpoint is kept" if kept else "before the first checkpoint"
-        raise Interrupted(f"stopped; {state}. Go on with: {command}") from None
+        raise Interrupted(f"stopped; {state}. Go on with: {go_on}") from None
 
 
 def _fit(
@@ -119,7 +121,7 @@ def _fit(
     clock: Clock,
     finish: Callable[[Prepared, float], float] | None,
     interrupt: InterruptFlag,
-    command: str,
+    go_on: str,
 ) -> FitResult:
     checkpoint = latest(folder.checkpoints, say=say) if resume else None
     threads = recipe.train.threads or (checkpoint.state["identity"]["threads"] if checkpoint else 0)
@@ -154,7 +156,7 @@ def _fit(
         interrupt=interrupt,
         identity=identity,
         higher_is_better=task.metrics.get(recipe.train.metric, True),
-        how_to_go_on=command,
+        how_to_go_on=go_on,
     )
     try:
         loop = run_stages(_stages(task, prepared, say), around, checkpoint)

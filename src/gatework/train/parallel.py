@@ -10,6 +10,7 @@ Source of the scheme: Li et al., "PyTorch Distributed", arXiv:2006.15704 (withou
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -96,7 +97,8 @@ class Group:
         padded_rows[: len(rows)], padded_values[: len(rows)] = rows, values
         all_rows = torch.cat([r[:n] for r, n in zip(self.gather(padded_rows), counts, strict=True)])
         all_values = torch.cat([v[:n] for v, n in zip(self.gather(padded_values), counts, strict=True)])
-        return torch.sparse_coo_tensor(all_rows[None], all_values, parameter.shape).coalesce()
+        summed = torch.sparse_coo_tensor(all_rows[None], all_values, parameter.shape, check_invariants=False)
+        return summed.coalesce()
 
     def wait(self) -> None:
         """Return when every process has come here."""
@@ -117,4 +119,7 @@ def join(environment: Any = os.environ) -> Group:
 def leave(group: Group) -> None:
     """Part from the group that `join` gave."""
     if group.size > 1 and dist.is_initialized():
+        # Threads of gloo still let go of the last messages, for which they need the interpreter. Were it to end first,
+        # they would abort a process that has done all its work.
+        time.sleep(0.2)
         dist.destroy_process_group()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +32,8 @@ from gatework.train.run_folder import RunFolder
 
 RUNTIME_COST = 3.0
 """Time of a token in the runtime, encoding included, over that of a forward pass here; about 2 when measured."""
-EXPORT_SECONDS = 0.5
-"""Writing and opening a bundle, at least; for each million weights `EXPORT_SECONDS_PER_MILLION` more."""
+EXPORT_SECONDS = 0.75
+"""Writing, opening and reporting, at least; for each million weights `EXPORT_SECONDS_PER_MILLION` more."""
 EXPORT_SECONDS_PER_MILLION = 0.15
 
 
@@ -77,6 +76,7 @@ def train(
     run_folder: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     command: str = "",
+    started: float | None = None,
 ) -> TrainResult:
     """Train by a recipe, write one bundle, and measure that bundle on dev and test data.
 
@@ -90,11 +90,12 @@ def train(
         run_folder: where the run is kept; `out` with the ending `.run` otherwise.
         resume: a run folder to go on with.
         command: that asks for this, for the bundle's record.
+        started: when a time budget began to count, by `time.monotonic`; now otherwise.
     Raises:
         ConfigError, DataError, OutputError: the user can mend it.
         Interrupted: Ctrl-C; a checkpoint is kept, and the message says how to go on.
     """
-    clock = Clock(budget=recipe.train.time_budget, started=time.monotonic())
+    clock = Clock(budget=recipe.train.time_budget, started=started)
     check_writable(out)
     group = join()
     folder = Path(resume or run_folder or Path(out).with_suffix(".run"))
@@ -110,24 +111,26 @@ def train(
             group=group,
             clock=clock,
             finish=_seconds_after,
+            command=command,
             how_to_go_on=_command(folder, Path(out)),
         )
-        text = json.dumps(_finish(result, Path(out), folder, clock, command, say)) if group.first else ""
+        text = json.dumps(_finish(result, Path(out), RunFolder(folder), clock, say)) if group.first else ""
         return TrainResult(**json.loads(group.share_text(text)))
     finally:
         leave(group)
 
 
 def _finish(
-    result: FitResult, out: Path, folder: Path, clock: Clock, command: str, say: Callable[[str], None]
+    result: FitResult, out: Path, folder: RunFolder, clock: Clock, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Export, measure, export with the measurements. Returns the fields of a `TrainResult`."""
     prepared = result.prepared
     recipe, task = prepared.recipe, TASKS[prepared.recipe.task]
     targets = np.asarray(prepared.dev.targets)
     decode = task.settle(prepared, result.dev_logits, targets, result.dev_empty)
+    command = folder.first_command()
     export = partial(export_bundle, prepared=prepared, weights=result.weights, decode=decode, command=command, say=say)
-    draft = folder / "model.gw"
+    draft = folder.path / "model.gw"
     export(draft)
     model = load(draft)
     metrics: dict[str, dict[str, Any]] = {}
@@ -136,7 +139,7 @@ def _finish(
         metrics[part] = task.evaluate(model, prepared.examples(part), source=part)
     info = export(out, metrics=metrics)
     draft.unlink(missing_ok=True)
-    RunFolder(folder).log("exported", path=str(out), bytes=info.nbytes)
+    folder.log("exported", path=str(out), bytes=info.nbytes)
     return {
         "task": recipe.task,
         "path": str(out),

@@ -2,6 +2,7 @@
 
     M.run/
       recipe.json      the recipe as it was asked for
+      command.txt      the command that began the run; the bundle names it however often the run was resumed
       resolved.json    the recipe with nothing left to infer, and facts about the data
       log.jsonl        what happened, one JSON object a line
       metrics.jsonl    dev metrics, one line an epoch
@@ -32,6 +33,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / "recipe.json"
+        self.command = path / "command.txt"
         self.resolved = path / "resolved.json"
         self.log_file = path / "log.jsonl"
         self.metrics = path / "metrics.jsonl"
@@ -39,8 +41,10 @@ class RunFolder:
         self.prepared = path / "prepared"
         self.tensorboard = path / "tensorboard"
 
-    def begin(self, recipe: Recipe, *, resume: bool) -> None:
+    def begin(self, recipe: Recipe, *, resume: bool, command: str = "") -> None:
         """Make the folder ready: emptied of an earlier run for a new one, checked against `recipe` for a resume.
+
+        `command` is kept by a new run, and left as it was by a resumed one.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -57,6 +61,9 @@ class RunFolder:
             raise output_error(self.path, error) from None
         if resume:
             self._mend_log()
+        else:
+            with atomic_write(self.command) as file:
+                file.write(command.encode())
         self.write_json(self.recipe, recipe.model_dump(mode="json"))
 
     def _check(self, recipe: Recipe) -> None:
@@ -73,7 +80,7 @@ class RunFolder:
     def _clear(self) -> None:
         """Remove what an earlier run left, and nothing that is not ours."""
         try:
-            for file in (self.recipe, self.resolved, self.log_file, self.metrics):
+            for file in (self.recipe, self.command, self.resolved, self.log_file, self.metrics):
                 file.unlink(missing_ok=True)
             for folder in (self.checkpoints, self.prepared, self.tensorboard):
                 if folder.is_dir():
@@ -87,6 +94,13 @@ class RunFolder:
             if rest:
                 with atomic_write(self.log_file) as file:
                     file.write(whole + b"\n" if whole else b"")
+
+    def first_command(self) -> str:
+        """The command that began the run; empty where that is not known."""
+        try:
+            return self.command.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to the log, stamped with the time in UTC. Raises OutputError."""
