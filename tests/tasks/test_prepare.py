@@ -263,3 +263,17 @@ def test_many_known_labels_are_not_all_listed(prepare):
     files = {"t.tsv": _rows(200, labels=labels), "e.tsv": "topic-0l7\tsome words\n"}
     with pytest.raises(DataError, match=r"There are 50 known labels\. Did you mean 'topic-0\d7'\?"):
         prepare(files, data={"train": "t.tsv", "test": "e.tsv", "text": 1, "label": 0})
+
+
+@pytest.mark.parametrize("unit", ["bpe", "unigram"])
+def test_a_kept_subword_model_is_taken_again(prepare, tmp_path, unit):
+    files, sections = (
+        {"train.tsv": _rows(100)},
+        {"data": {"train": "train.tsv"}, "input": {"unit": unit, "subwords": 60}},
+    )
+    first = prepare(files, **sections)
+    kept = tmp_path / "prepared" / f"subwords-{unit}-60.json"
+    stamp = kept.stat().st_mtime_ns
+    again = prepare(files, **sections)
+    assert kept.stat().st_mtime_ns == stamp
+    assert again.entries() == first.entries()

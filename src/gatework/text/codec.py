@@ -121,6 +121,7 @@ class TextCodec:
         *,
         rng: np.random.Generator | None = None,
         unlabelled: Callable[[], Iterable[str]] | None = None,
+        subwords: Subwords | None = None,
     ) -> TextCodec:
         """Learn vocabulary, n-grams and subwords from training texts.
 
@@ -130,13 +131,13 @@ class TextCodec:
             rng: draws the texts a subword model learns from where there are more than SUBWORD_TEXTS.
             unlabelled: gives texts that count for vocabulary and subwords, not for n-grams: an n-gram's row is learnt
                 from labels alone.
+            subwords: a model trained before, for a subword unit; None trains one.
         """
         unit = settings.unit
         if unit not in UNITS:
             raise ConfigError(f"input.unit {unit!r} must be one of {', '.join(UNITS)} by now; see text.resolve_unit.")
         normalise = Normaliser(lowercase=settings.lowercase, fold_width=settings.fold_width)
-        subwords = None
-        if unit in SUBWORD_UNITS:
+        if unit in SUBWORD_UNITS and subwords is None:
             runs = SubwordUnit(_NOTHING, normalise).runs
             every = texts() if unlabelled is None else chain(texts(), unlabelled())
             drawn = _draw(every, SUBWORD_TEXTS, rng or np.random.default_rng(0))

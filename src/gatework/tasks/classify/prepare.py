@@ -6,6 +6,7 @@ labels and hashes, never all texts. Every mistake in train, dev and test files c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +73,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
     test = _test_part(sources, ids, multi_label)
     prior, positive = _prior(train, held_N, labels, multi_label)
     _say_counts(say, train, held_N, dev, labels, positive)
-    codec = _fit(sources, held_N, recipe, say)
+    codec = _fit(sources, held_N, recipe, folder, say)
     train_store, cut = _encode_part(
         sources, "train", "train", codec, folder, ids, multi_label, ~held_N, recipe.input.max_tokens
     )
@@ -246,9 +247,19 @@ def _say_counts(
                 say(f"{train.place(label)}: label {label!r} has no example in dev, so its scores there mean nothing")
 
 
-def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, say: Say) -> TextCodec:
-    """The codec, from the training part alone (and unlabelled text where the encoder is pre-trained on it)."""
+def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, folder: Path, say: Say) -> TextCodec:
+    """The codec, from the training part alone (and unlabelled text where the encoder is pre-trained on it).
+
+    A subword model is kept in `folder`: training one again need not give the same pieces, and a resumed run must.
+    """
+    from gatework.core.files import atomic_write
     from gatework.text import TextCodec
+    from gatework.text.subwords import subwords_from_json
+
+    kept = folder / f"subwords-{recipe.input.unit}-{recipe.input.subwords}.json"
+    subwords = None
+    if kept.is_file():
+        subwords = subwords_from_json(json.loads(kept.read_text(encoding="utf-8")), source=str(kept))
 
     unlabelled = partial(_unlabelled_texts, recipe) if _pretrains(recipe) else None
     codec = TextCodec.fit(
@@ -256,7 +267,11 @@ def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, say: Say) -> Text
         recipe.input,
         rng=np.random.default_rng([recipe.train.seed, 0xC0DE]),
         unlabelled=unlabelled,
+        subwords=subwords,
     )
+    if codec.subwords is not None and subwords is None:
+        with atomic_write(kept) as file:
+            file.write(json.dumps(codec.subwords.to_json(), ensure_ascii=False).encode())
     say(f"vocabulary: {len(codec.vocabulary):,} tokens, {_ngram_rows(codec):,} n-grams")
     return codec
 
