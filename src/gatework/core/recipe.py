@@ -125,7 +125,7 @@ class ModelSection(Section):
     character_units: Positive = 48
     """CNN filters, or BiLSTM units of each direction, for `input.characters`."""
     dropout: Chance = 0.5
-    """Dropout between layers and before the head."""
+    """Dropout on every layer's outputs and on the pooled vector before the head."""
     embedding_dropout: Chance = 0.3
     """Variational dropout on token vectors: one mask a sequence."""
     variational_dropout: Chance = 0.0
@@ -198,8 +198,8 @@ class DecodeSection(Section):
     """How logits become answers. A prediction may override these."""
 
     threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
-    """Multi-label: a label is given from this probability on. Single-label: below it the answer is kept but marked
-    `uncertain` only when set on the command line."""
+    """Several labels a text: each is given from this probability on, where `tune_threshold` does not choose. Without
+    effect on one label a text; `gatework predict --threshold` marks such an answer `uncertain` below its own value."""
     tune_threshold: bool = True
     """Multi-label and binary: choose the thresholds that maximise F1 on dev data."""
     calibrate: bool = True
