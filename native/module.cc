@@ -6,7 +6,12 @@ namespace gatework::recurrent {
 void bind(nanobind::module_& module);
 }
 
+namespace gatework::threads {
+void bind(nanobind::module_& module);
+}
+
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels of Gatework. Use gatework.kernels.";
     gatework::recurrent::bind(module);
+    gatework::threads::bind(module);
 }

@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from gatework.core.recipe import Recipe
+    from gatework.kernels import set_threads, threads
     from gatework.runtime import Model
     from gatework.train import TrainResult
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Recipe", "TrainResult", "__version__", "errors", "load", "train"]
+__all__ = ["Model", "Recipe", "TrainResult", "__version__", "errors", "load", "set_threads", "threads", "train"]
 
 _LATER = {
     "Model": "gatework.runtime",
     "Recipe": "gatework.core.recipe",
     "TrainResult": "gatework.train",
+    "set_threads": "gatework.kernels",
+    "threads": "gatework.kernels",
     **{name: "" for name in ("cells", "explain", "export", "kernels", "nn", "runtime", "sklearn", "tasks", "text")},
 }
 """Names that are imported when first asked for, and the module each is in; "" for a package of ours."""

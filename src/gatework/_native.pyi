@@ -1,10 +1,14 @@
 """The compiled extension; see native/. Use it through `gatework.kernels`."""
 
+from types import ModuleType
+
 import numpy as np
 import numpy.typing as npt
 
 _F32 = npt.NDArray[np.float32]
 _I64 = npt.NDArray[np.int64]
+
+threads: ModuleType
 
 def levels() -> list[str]: ...
 def cells() -> list[str]: ...

@@ -7,6 +7,7 @@ y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
 from __future__ import annotations
 
 from gatework.kernels.dispatch import available, level, levels
+from gatework.kernels.parallel import set_threads, threads
 from gatework.kernels.sequence import Packed, pack, sequence
 
-__all__ = ["Packed", "available", "level", "levels", "pack", "sequence"]
+__all__ = ["Packed", "available", "level", "levels", "pack", "sequence", "set_threads", "threads"]
