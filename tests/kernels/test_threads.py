@@ -29,8 +29,8 @@ def pool():
 @pytest.mark.parametrize("parts", [0, 1, 2, 3, 17, 500])
 def test_each_part_runs_once(pool, threads, parts):
     gw.set_threads(threads)
-    for nanoseconds in (0, 0, 3000):
-        assert pool.visits(parts, 1, nanoseconds) == [1] * parts
+    for turns in (0, 0, 3000):
+        assert pool.visits(parts, 1, turns) == [1] * parts
 
 
 def test_regions_within_parts_run_once_too(pool):
