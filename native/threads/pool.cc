@@ -86,30 +86,13 @@ void run_inline(int parts, void (*work)(void*, int), void* context) {
 
 class Pool {
 public:
-    // Starts `size` threads, or as many as the system allows.
-    explicit Pool(int size) : size_(size) {
-#ifdef GATEWORK_POSIX
-        sigset_t all, before;  // signals are for the program's own threads
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
-        try {
-            for (; started_ < size; ++started_) {
-                holders_.fetch_add(1);
-                std::thread(&Pool::serve, this).detach();
-            }
-        } catch (const std::exception&) {
-            holders_.fetch_sub(1);
-        }
-#ifdef GATEWORK_POSIX
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
-#endif
-    }
+    explicit Pool(int size) : asked_for_(size), size_(size) {}
 
-    int size() const { return size_; }
+    int asked_for() const { return asked_for_; }
 
     // One region; never called twice at once.
     void run(int parts, void (*work)(void*, int), void* context) {
+        if (started_ < size_ && started_ < parts - 1) grow(parts - 1);
         region_.work.store(work, std::memory_order_relaxed);
         region_.context.store(context, std::memory_order_relaxed);
         region_.parts.store(parts, std::memory_order_relaxed);
@@ -132,6 +115,27 @@ public:
     }
 
 private:
+    // Starts threads until there are `wanted`, or all that the pool or the system allows.
+    void grow(int wanted) {
+#ifdef GATEWORK_POSIX
+        sigset_t all, before;  // signals are for the program's own threads
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+        try {
+            for (; started_ < size_ && started_ < wanted; ++started_) {
+                holders_.fetch_add(1);
+                std::thread(&Pool::serve, this).detach();
+            }
+        } catch (const std::exception&) {
+            holders_.fetch_sub(1);
+            size_ = started_;
+        }
+#ifdef GATEWORK_POSIX
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
+    }
+
     static std::uint32_t left(std::uint64_t ticket) { return (std::uint32_t)ticket; }
 
     void serve() {
@@ -219,7 +223,8 @@ private:
     bool retired_ = false;
     std::atomic<int> holders_{1};  // the threads and whoever may call run
     std::uint64_t number_ = 0;
-    const int size_;
+    const int asked_for_;
+    int size_;
     int started_ = 0;
 };
 
@@ -287,7 +292,7 @@ void run(int parts, void (*work)(void* context, int part), void* context) {
     if (parts == 1 || threads == 1 || inside || busy.exchange(true, std::memory_order_acquire))
         return run_inline(parts, work, context);
     Pool* now = pool.load(std::memory_order_relaxed);
-    if (now == nullptr || now->size() != threads - 1) {
+    if (now == nullptr || now->asked_for() != threads - 1) {
         pool.store(nullptr, std::memory_order_relaxed);
         if (now != nullptr) now->retire();
         now = new (std::nothrow) Pool(threads - 1);
