@@ -1,133 +1,214 @@
-"""Speed of the sequence kernels beside `torch.nn`, forward, one thread: both directions of one layer, float32.
+"""Speed of one LSTM layer on ragged batches: Gatework, torch, ONNX Runtime, OpenVINO and JAX in turn, in the same run.
 
-Each round runs every contestant once, in turn, on the same batch, so that whatever else the machine does meets them
-all. Printed are medians, ratios of the medians, and the share of the machine's peak: multiply-adds in registers at our
-level, the best of 20 tries at the start (a loaded machine gives less than that later on).
+    pip install -r benchmarks/requirements.txt
+    python -m benchmarks.kernels --all          everything, CRF, steps and the tagger too, into benchmarks/README.md
+    python -m benchmarks.kernels --quick        a few minutes' look, results/quick.json, tables to stdout
 
-    python benchmarks/kernels.py [--rounds 200] [--cells lstm gru] [--levels]
-
-Contestants: `ours` (packed once, as a model does when it opens), `torch packed` (`pack_padded_sequence`: the same
-answers on ragged batches), `torch padded` (oneDNN where it is built in; computes on padding and, on ragged batches,
-gives other answers in the backward direction: it is here for speed alone).
+Eight shapes; lengths uniform in [0.2 T, T] (`shapes.py`); also full-length batches, and pools bucketed by length.
+Before anything is timed its answers are held to torch in float64. The machine's peak is measured first, and again
+before each measurement, which waits for a quiet moment. What a contestant lacks is skipped, with the reason printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import time
-from collections.abc import Callable
+import functools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from benchmarks import timing
+from benchmarks.measure import say
+from benchmarks.peers import PEERS, Call, Missing, Peer, errors, missing, oracle
+from benchmarks.records import Results
+from benchmarks.shapes import SHAPES, Case, Shape, cases
 
-from gatework import kernels
-from gatework.cells import CELLS
-from gatework.kernels import dispatch
+BUDGETS = {"float32": {"y": 2e-5, "gradient": 1e-4}, "bfloat16": {"y": 0.08, "gradient": 0.06}, "int8": {"y": 0.2}}
+"""Errors above these mean a wrong answer, not rounding; what each contestant's error is stands in the results."""
 
-CASES = {
-    "one sentence": dict(B=1, shortest=20, T=20, I=128, H=128),
-    "small batch": dict(B=8, shortest=10, T=40, I=128, H=128),
-    "ragged batch": dict(B=32, shortest=5, T=60, I=128, H=128),
-    "equal batch": dict(B=32, shortest=40, T=40, I=128, H=128),
-    "wide": dict(B=32, shortest=20, T=40, I=256, H=256),
-}
-MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
-
-
-def measured_peak() -> float:
-    """GFLOP/s of multiply-adds in registers at the level in use: the best of 20 tries."""
-    native, best = dispatch.extension(), 0.0
-    for _ in range(20):
-        start = time.perf_counter()
-        operations = native.multiply_adds(kernels.level(), 400_000, 0.999)
-        best = max(best, operations / (time.perf_counter() - start) / 1e9)
-    return best
+RAGGED = ("inference float32", "inference bfloat16", "inference int8", "training float32", "training bfloat16")
+MEASURES = (
+    *((kind, "ragged") for kind in RAGGED),
+    *((kind, "full") for kind in RAGGED),
+    ("inference float32", "bucketed"),
+    ("training float32", "bucketed"),
+)
+BUSY_SHAPE = Shape(100, 32, 256, 256)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+@dataclass
+class Entry:
+    """A contestant ready to be timed."""
+
+    run: Callable[[], object]
+    error: dict[str, float]
 
 
-def cell_weights(cell: str, module: torch.nn.RNNBase, suffix: str) -> dict[str, np.ndarray]:
-    """torch's weights under the cell's names."""
-    w, r, b, rb = (
-        getattr(module, f"{part}_l0{suffix}").detach().numpy()
-        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    if cell == "gru":
-        return {"w_GI": w, "r_GH": r, "b_G": b, "rb_G": rb}
-    return {"w_GI": w, "r_GH": r, "b_G": b + rb}
+class Stand:
+    """The contestants of some frameworks, living in one process."""
+
+    def __init__(self, frameworks: tuple[str, ...], threads: int) -> None:
+        self.skipped: dict[str, str] = {}
+        self.peers: list[Peer] = []
+        self.entries: dict[str, Entry] = {}
+        for kind in PEERS:
+            if kind.framework in frameworks:
+                try:
+                    self.peers.append(kind(threads))
+                except Missing as error:
+                    self.skipped[kind.name] = str(error)
+
+    def build(self, kind: str, lengths: str, shape: Shape, check: bool) -> tuple[dict[str, Any], dict[str, str]]:
+        """Prepare every contestant that does this kind of work: errors by name, and why others are left out."""
+        self.entries.clear()
+        batches, left_out = cases(shape, lengths), dict(self.skipped)
+        want = oracle(batches[0], kind) if check and lengths != "bucketed" else None
+        for peer in self.peers:
+            if kind not in peer.does or (lengths == "bucketed" and peer.framework in ("openvino", "jax")):
+                continue
+            try:
+                calls = [peer.call(case, kind) for case in batches]
+                found = {} if want is None else self._check(peer, kind, batches[0], calls[0], want)
+            except Missing as error:
+                left_out[peer.name] = str(error)
+                continue
+            self.entries[peer.name] = Entry(_together(calls), found)
+        return {name: entry.error for name, entry in self.entries.items()}, left_out
+
+    def burst(self, name: str) -> list[float]:
+        """Seconds a call of one contestant."""
+        return timing.burst(self.entries[name].run)
+
+    def _check(self, peer: Peer, kind: str, case: Case, call: Call, want: Any) -> dict[str, float]:
+        ragged = bool((case.lengths_B != case.shape.T).any())
+        if peer.reads_padding and ragged and case.shape.D == 2:
+            return {}
+        found = errors(call.read(call.run()), want)
+        for name, budget in BUDGETS[kind.split()[1]].items():
+            if not found.get(name, 0.0) <= budget:
+                raise Missing(f"WRONG in {kind}, {case.shape}: error of {name} {found[name]:.2g}, at most {budget}")
+        return found
 
 
-def contestants(cell: str, case: dict[str, int], levels: list[str]) -> tuple[dict[str, Callable[[], object]], int]:
-    """Calls to be timed, and the floating-point operations of the products they all must do."""
-    rng = np.random.default_rng(1)
-    lengths = rng.integers(case["shortest"], case["T"] + 1, size=case["B"])
-    lengths[0] = case["T"]
-    x = rng.normal(size=(case["T"], case["B"], case["I"])).astype(np.float32)
-    module = MODULES[cell](case["I"], case["H"], bidirectional=True)
-    x_torch, lengths_torch = torch.from_numpy(x), torch.from_numpy(lengths)
-
-    def ours(level: str) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        packed = [kernels.pack(cell, cell_weights(cell, module, suffix), level=level) for suffix in ("", "_reverse")]
-
-        def call() -> tuple[np.ndarray, np.ndarray]:
-            forward, _ = kernels.sequence(cell, x, lengths, packed[0])
-            backward, _ = kernels.sequence(cell, x, lengths, packed[1], reverse=True)
-            return forward, backward
-
-        return call
-
-    def torch_packed() -> torch.Tensor:
-        packed = torch.nn.utils.rnn.pack_padded_sequence(x_torch, lengths_torch, enforce_sorted=False)
-        return torch.nn.utils.rnn.pad_packed_sequence(module(packed)[0])[0]
-
-    calls: dict[str, Callable[[], object]] = {f"ours {level}": ours(level) for level in levels}
-    calls["torch packed"] = torch_packed
-    calls["torch padded"] = lambda: module(x_torch)[0]
-    for level in levels:
-        error = np.abs(np.concatenate(ours(level)(), axis=2) - torch_packed().numpy()).max()
-        assert error < 1e-5, f"{cell} at {level} differs from torch by {error}"
-    gates = len(CELLS[cell].gates)
-    return calls, int(lengths.sum()) * 2 * 2 * gates * case["H"] * (case["I"] + case["H"])
+def _together(calls: list[Call]) -> Callable[[], object]:
+    if len(calls) == 1:
+        return calls[0].run
+    return lambda: [call.run() for call in calls]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--cells", nargs="+", choices=list(MODULES), default=["lstm", "gru"])
-    parser.add_argument("--levels", action="store_true", help="every compiled level, not the fastest alone")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(1)
-    peak = measured_peak()
-    print(
-        f"{platform.machine()}, torch {torch.__version__}, one thread, peak {peak:.0f} GFLOP/s, "
-        f"level {kernels.level()}, medians of {options.rounds} rounds\n"
-    )
-    print("| cell | case | B x T, I, H | contestant | ms | beside ours | of peak |")
-    print("|---|---|---|---|---:|---:|---:|")
-    levels = kernels.levels()[1:] if options.levels else [kernels.level()]
-    with torch.inference_mode():
-        for cell in options.cells:
-            for name, case in CASES.items():
-                calls, work = contestants(cell, case, levels)
-                taken: dict[str, list[float]] = {key: [] for key in calls}
-                for _ in range(options.rounds):
-                    for key, call in calls.items():
-                        taken[key].append(_seconds(call))
-                median = {key: float(np.median(times)) for key, times in taken.items()}
-                sizes = f"{case['B']} x {case['T']}, {case['I']}, {case['H']}"
-                for key, seconds in median.items():
-                    ratio = seconds / median[f"ours {levels[-1]}"]
-                    print(
-                        f"| {cell} | {name} | {sizes} | {key} | {seconds * 1e3:.3f} | {ratio:.2f} "
-                        f"| {work / seconds / 1e9 / peak:.0%} |"
-                    )
+def compare(results: Results, threads: int, measures: Any, shapes: Any, seconds: float, patience: float) -> None:
+    """Time every contestant: with one thread in one process, with more a process for each framework."""
+    frameworks = tuple(dict.fromkeys(peer.framework for peer in PEERS))
+    for framework in frameworks:
+        if reason := missing(framework):
+            say(f"skipped: {framework}: {reason}")
+    have = tuple(framework for framework in frameworks if not missing(framework))
+    quiet = timing.Quiet(threads, patience)
+    results.peak(threads, quiet.best)
+    groups = [have] if threads == 1 else [(one,) for one in have]
+    told: set[str] = set()
+    for shape in shapes:
+        with ExitStack() as stack:
+            stands = [stack.enter_context(closing(timing.Remote(Stand, g, threads, threads=threads))) for g in groups]
+            for kind, lengths in measures:
+                errors_, bursts = {}, {}
+                for stand in stands:
+                    found, left_out = stand.call("build", kind, lengths, shape, threads == 1)
+                    for name, reason in left_out.items():
+                        if reason not in told:
+                            say(f"skipped: {name}: {reason}")
+                            told.add(reason)
+                    errors_ |= found
+                    bursts |= {name: functools.partial(stand.call, "burst", name) for name in found}
+                if not bursts:
+                    continue
+                share = quiet.wait()
+                timings = timing.interleave(bursts, seconds)
+                work = sum(case.work(kind.startswith("training")) for case in cases(shape, lengths))
+                for name, taken in timings.items():
+                    results.add(f"{kind} {lengths}", threads, shape, name, taken, work, errors_[name], share)
+                say(results.line(f"{kind} {lengths}", threads, shape))
+
+
+def second_thread(results: Results, shapes: Any, seconds: float, patience: float) -> None:
+    """Gatework's kernels with one thread and with two, in turn; then with a neighbour that keeps one core busy."""
+    quiet = timing.Quiet(2, patience)
+    with ExitStack() as stack:
+        stands = {n: stack.enter_context(closing(timing.Remote(Stand, ("gatework",), n, threads=n))) for n in (1, 2)}
+        for shape, kind, busy in (
+            *((shape, kind, False) for shape in shapes for kind in ("inference float32", "training float32")),
+            *((BUSY_SHAPE, kind, True) for kind in ("inference float32", "training float32")),
+        ):
+            bursts = {}
+            for n, stand in stands.items():
+                found, _ = stand.call("build", kind, "ragged", shape, False)
+                bursts |= {_thread_name(n): functools.partial(stand.call, "burst", name) for name in found}
+            if not bursts:
+                continue
+            share = quiet.wait()
+            timings = timing.interleave(bursts, seconds)
+            if busy:  # The neighbour slows one thread too; what counts is one thread with the machine to itself
+                with neighbour():
+                    timings |= timing.interleave({f"{_thread_name(2)}, neighbour": bursts[_thread_name(2)]}, seconds)
+            work = cases(shape, "ragged")[0].work(kind.startswith("training"))
+            for name, taken in timings.items():
+                results.add(f"second thread, {kind}", 2, shape, name, taken, work, {}, share)
+            say(results.line(f"second thread, {kind}", 2, shape))
+
+
+def _thread_name(threads: int) -> str:
+    return "one thread" if threads == 1 else f"{threads} threads"
+
+
+@contextmanager
+def neighbour() -> Iterator[None]:
+    """A process that keeps one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="the CRF, single steps and the tagger too, then the report")
+    parser.add_argument("--quick", action="store_true", help="short measurements: a look, not a result")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time for each group of contestants (default 4)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--measures", nargs="+", help="only measures whose names hold one of these words")
+    parser.add_argument("--shapes", type=int, nargs="+", help="only these shapes, counted from 0")
+    parser.add_argument("--out", type=Path, help="results file, added to; default results/kernels.json")
+    arguments = parser.parse_args()
+    seconds, patience = (0.3, 0.0) if arguments.quick else (arguments.seconds, 15.0)
+    results = Results(arguments.out or Results.path("quick" if arguments.quick else "kernels"))
+    shapes = [SHAPES[i] for i in arguments.shapes] if arguments.shapes else SHAPES
+    wanted = arguments.measures or [""]
+
+    def chosen(name: str) -> bool:
+        return any(word in name for word in wanted)
+
+    for threads in arguments.threads:
+        measures = [one for one in MEASURES if chosen(" ".join(one)) and (threads == 1 or one[1] == "ragged")]
+        compare(results, threads, measures, shapes, seconds, patience)
+        results.save()
+    if max(arguments.threads) > 1 and chosen("second thread"):
+        second_thread(results, shapes, seconds, patience)
+    results.save()
+    if not arguments.all:
+        say(f"wrote {results.file}")
+        return 0
+    options = ["--quick"] if arguments.quick else []
+    for script in ("step", "train_step", "install"):
+        subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *options], check=True)
+    report = ["--quick"] if arguments.quick else ["--write"]
+    return subprocess.run([sys.executable, "-m", "benchmarks.speed_report", *report]).returncode
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
