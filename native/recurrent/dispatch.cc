@@ -14,11 +14,14 @@ extern const Kernels kernels_avx2;
 #ifdef GATEWORK_AVX512
 extern const Kernels kernels_avx512;
 #endif
+#ifdef GATEWORK_AVX512BF16
+extern const Kernels kernels_avx512bf16;
+#endif
 
 namespace {
 
 struct Table {
-    const Kernels* levels[4];
+    const Kernels* levels[5];
     int count = 0;
 
     Table() {
@@ -36,6 +39,11 @@ struct Table {
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma"))
             levels[count++] = &kernels_avx512;
+#endif
+#ifdef GATEWORK_AVX512BF16
+        if (levels[count - 1] == &kernels_avx512 && __builtin_cpu_supports("avx512vnni") &&
+            __builtin_cpu_supports("avx512bf16"))
+            levels[count++] = &kernels_avx512bf16;
 #endif
     }
 };

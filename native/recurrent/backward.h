@@ -1,0 +1,236 @@
+// The way back through one direction of some sequences, from the tape of `forward`: the gradient of z before the gates'
+// activation overwrites the gates, last step first. Then the products that need no order. Included only inside a level's
+// own namespace.
+
+struct BackwardScratch {
+    std::int64_t dh, dc, du, dm, work, pointers, keep, operands, operand_bytes, bytes;
+};
+
+static BackwardScratch backward_plan(const Packed& p, const Schedule& schedule) {
+    const std::int64_t H = padded(p.units), P = padded(p.outputs), batch = schedule.batch;
+    const std::int64_t floats = (std::int64_t)sizeof(float);
+    BackwardScratch s{};
+    Places places;
+    s.dh = places.take(batch * P * floats);
+    s.dc = places.take(batch * H * floats);
+    s.du = places.take(batch * H * floats);
+    s.dm = places.take(batch * P * floats);
+    s.work = places.take(4 * H * floats);
+    s.pointers = places.take(batch * (std::int64_t)sizeof(void*));
+    s.keep = places.take(2 * batch * (std::int64_t)sizeof(void*));
+    if (p.precision != Precision::float32) {
+        s.operand_bytes = operand_bytes(p.precision, larger(p.cell.slots * H, P));
+        s.operands = places.take(batch * s.operand_bytes);
+    }
+    s.bytes = places.at;
+    return s;
+}
+static std::size_t backward_scratch(const Packed& p, const Schedule& schedule) {
+    return (std::size_t)backward_plan(p, schedule).bytes;
+}
+
+// `width` floats of each of `rows` rows, `stride` apart, as operands.
+static Operands gradient_operands(
+    Precision precision, const float* from, std::int64_t stride, std::int64_t width, std::int64_t rows, const void** pointers,
+    char* buffer, std::int64_t row_bytes) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+        pointers[row] = from + row * stride;
+        if (precision == Precision::float32) continue;
+        float scale;
+        to_operand(precision, from + row * stride, width, false, buffer + row * row_bytes, &scale);
+        pointers[row] = buffer + row * row_bytes;
+    }
+    return {pointers, nullptr};
+}
+
+static void add_rows(float* to, const float* from, std::int64_t rows, std::int64_t wide) {
+    for (std::int64_t j = 0; j < rows * wide; j += kLanes) store(to + j, load(to + j) + load(from + j));
+}
+
+static void backward(const Packed& p, const Schedule& schedule, const Backward& io) {
+    const bool masked = io.mask != nullptr, memory = p.cell.memory;
+    const BackwardScratch plan = backward_plan(p, schedule);
+    const std::int64_t H = padded(p.units), P = padded(p.outputs), batch = schedule.batch, slots = p.cell.slots * H;
+    const Tape places = tape_layout(p.cell, p.units, p.outputs, schedule.rows, batch, masked);
+    const auto scratch = [&](std::int64_t at) { return reinterpret_cast<float*>(io.scratch + at); };
+    float *dh = scratch(plan.dh), *dc = scratch(plan.dc), *du = scratch(plan.du), *dm = scratch(plan.dm);
+    const void** pointers = reinterpret_cast<const void**>(io.scratch + plan.pointers);
+    const std::uint8_t** keep = reinterpret_cast<const std::uint8_t**>(io.scratch + plan.keep);
+    char* buffer = io.scratch + plan.operands;
+    // From here on row `place` holds the gradient of the state after the step that was last.
+    load_state(io.dh, schedule, p.outputs, dh);
+    if (memory) load_state(io.dc, schedule, p.units, dc);
+
+    Step step{};
+    step.p = &p;
+    step.units = H;
+    step.outputs = P;
+    step.dc = dc;
+    step.extra = io.extra;
+    const bool projects = p.cell.kind == CellKind::lstm_projection, before = p.cell.kind == CellKind::gru_reset_before;
+    for (std::int64_t s = schedule.steps - 1; s >= 0; --s) {
+        const std::int64_t rows = schedule.running[s], row = schedule.first_row[s];
+        // Places in the arrays that begin with the start state, of this step's old state.
+        const std::int64_t old = s == 0 ? 0 : batch + schedule.first_row[s - 1];
+        if (io.dy.base)
+            for (std::int64_t place = 0; place < rows; ++place) {
+                const float* from = io.dy.row(schedule.time(place, s), schedule.order[place]);
+                float* to = dh + place * P;
+                for (std::int64_t u = 0; u < p.outputs; ++u) to[u] += from[u];
+            }
+        step.rows = rows;
+        step.z = io.tape + places.z + row * slots;
+        step.h_old = io.tape + places.h + old * P;
+        step.h = io.tape + places.h + (batch + row) * P;
+        step.c_old = io.tape + places.c + old * H;
+        step.c = io.tape + places.c + (batch + row) * H;
+        step.stats = io.tape + places.stats + row * kPad;
+        step.keep_h = keep_rows(io.keep_h, schedule, s, keep);
+        step.keep_c = memory ? keep_rows(io.keep_c, schedule, s, keep + batch) : nullptr;
+        step.dh = dh;
+        if (projects) {
+            // dp, the gradient of the projection's result, is kept for that of the projection.
+            float* dp = io.tape + places.dp + row * P;
+            std::memcpy(dp, dh, sizeof(float) * (std::size_t)(rows * P));
+            std::memset(dh, 0, sizeof(float) * (std::size_t)(rows * P));
+            if (step.keep_h)
+                for (std::int64_t place = 0; place < rows; ++place)
+                    for (std::int64_t u = 0; u < p.outputs; ++u)
+                        if (step.keep_h[place][u]) {
+                            dh[place * P + u] = dp[place * P + u];
+                            dp[place * P + u] = 0.0f;
+                        }
+            std::memset(du, 0, sizeof(float) * (std::size_t)(rows * H));
+            const Operands a = gradient_operands(p.precision, dp, P, P, rows, pointers, buffer, plan.operand_bytes);
+            product(p.precision, p.vt, a, rows, du, H, du, H);
+            step.dh = du;
+        }
+        step.keep_h || step.keep_c ? units_backward<true>(step, scratch(plan.work))
+                                   : units_backward<false>(step, scratch(plan.work));
+        const float* operand = io.tape + places.masked + old * P;
+        float* to = dh;
+        if (masked || before) {
+            to = dm;
+            std::memset(dm, 0, sizeof(float) * (std::size_t)(rows * P));
+        }
+        if (before) {
+            std::memset(du, 0, sizeof(float) * (std::size_t)(rows * H));
+            const Operands a = gradient_operands(p.precision, step.z + 2 * H, slots, H, rows, pointers, buffer, plan.operand_bytes);
+            product(p.precision, p.rnt, a, rows, du, H, du, H);
+            gru_before_gates_backward(step, operand, du, dm);
+        }
+        const Operands a = gradient_operands(
+            p.precision, step.z + p.cell.r_first * H, slots, p.cell.r_slots * H, rows, pointers, buffer, plan.operand_bytes);
+        product(p.precision, p.rt, a, rows, to, P, to, P);
+        if (masked) apply_mask(io.mask, schedule, dm, rows, p.outputs, dm);
+        if (to == dm) add_rows(dh, dm, rows, P);
+    }
+    save_state(dh, schedule, 0, batch, p.outputs, io.dh0);
+    if (memory) save_state(dc, schedule, 0, batch, p.units, io.dc0);
+}
+
+// ------------------------------------------------------------------------------------------------ gradient of the input
+
+constexpr std::int64_t kGradientRows = 96;
+
+static std::size_t input_gradient_scratch(const Packed& p) {
+    const std::int64_t operand = p.precision == Precision::float32 ? 0 : operand_bytes(p.precision, p.cell.w_slots * padded(p.units));
+    return (std::size_t)(kGradientRows * ((std::int64_t)sizeof(void*) + operand + padded(p.inputs) * (std::int64_t)sizeof(float)) + 256);
+}
+
+static void input_gradient(
+    const Packed& p, const float* z, float* const* dx, std::int64_t first, std::int64_t last, bool add, char* scratch) {
+    const std::int64_t slots = p.cell.slots * padded(p.units), wide = padded(p.inputs), width = p.cell.w_slots * padded(p.units);
+    const std::int64_t row_bytes = p.precision == Precision::float32 ? 0 : operand_bytes(p.precision, width);
+    Places places;
+    const void** pointers = reinterpret_cast<const void**>(scratch + places.take(kGradientRows * (std::int64_t)sizeof(void*)));
+    float* out = reinterpret_cast<float*>(scratch + places.take(kGradientRows * wide * (std::int64_t)sizeof(float)));
+    char* buffer = scratch + places.at;
+    for (; first < last; first += kGradientRows) {
+        const std::int64_t rows = smaller(kGradientRows, last - first);
+        for (std::int64_t row = 0; row < rows; ++row) {
+            if (add) std::memcpy(out + row * wide, dx[first + row], sizeof(float) * (std::size_t)p.inputs);
+            else std::memset(out + row * wide, 0, sizeof(float) * (std::size_t)wide);
+        }
+        const Operands a = gradient_operands(p.precision, z + first * slots, slots, width, rows, pointers, buffer, row_bytes);
+        product(p.precision, p.wt, a, rows, out, wide, out, wide);
+        for (std::int64_t row = 0; row < rows; ++row)
+            std::memcpy(dx[first + row], out + row * wide, sizeof(float) * (std::size_t)p.inputs);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ gradients of weights
+//
+// sums[k][column] += a[row][k] z[row][column]: for some rows the 64 columns are copied side by side (a cache's worth), then
+// kRows operands at a time meet them, sums in registers.
+
+constexpr std::int64_t kOuterRows = 128;
+constexpr int kOuterColumns = 64;
+constexpr int kOuterVectors = 4;                               // of a tile; fewer lanes take more tiles
+constexpr int kOuterTiles = kOuterColumns / (kOuterVectors * kLanes);
+
+struct OuterTile {
+    const float* const* a;
+    const float* z;  // rows of 64 columns
+    std::int64_t rows;
+    float* sums;
+};
+template <int M>
+struct OuterRun {
+    static GATEWORK_NOINLINE void run(const OuterTile& t, std::int64_t k, int column) {
+        float* sums = t.sums + k * kOuterColumns + column;
+        Vec sum[M][kOuterVectors], vector[kOuterVectors];
+        each<M>([&](auto m) GATEWORK_LAMBDA {
+            each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = load(sums + m * kOuterColumns + v * kLanes); });
+        });
+        const float* z = t.z + column;
+        const std::int64_t rows = t.rows;
+        for (std::int64_t n = 0; n < rows; ++n, z += kOuterColumns) {
+            const float* a = t.a[n] + k;
+            each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load(z + v * kLanes); });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Vec one = constant(a[m]);
+                each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += vector[v] * one; });
+            });
+        }
+        each<M>([&](auto m) GATEWORK_LAMBDA {
+            each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { store(sums + m * kOuterColumns + v * kLanes, sum[m][v]); });
+        });
+    }
+};
+template <int M>
+static void outer_rest(const OuterTile& t, std::int64_t k, std::int64_t rest, int column) {
+    if constexpr (M > 0) {
+        if (rest == M) return OuterRun<M>::run(t, k, column);
+        outer_rest<M - 1>(t, k, rest, column);
+    }
+}
+
+static std::size_t outer_scratch(Precision, std::int64_t) {
+    return (std::size_t)(kOuterRows * kOuterColumns) * sizeof(float);
+}
+
+static void outer(Precision, const Outer& o) {
+    float* z = reinterpret_cast<float*>(o.scratch);
+    for (std::int64_t first = 0; first < o.rows; first += kOuterRows) {
+        const std::int64_t rows = smaller(kOuterRows, o.rows - first);
+        for (int v = 0; v < kOuterColumns; v += kLanes) {
+            Vec sum = o.columns ? load(o.columns + v) : constant(0.0f);
+            for (std::int64_t n = 0; n < rows; ++n) {
+                const Vec part = load(o.z[first + n] + o.column + v);
+                store(z + n * kOuterColumns + v, part);
+                sum += part;
+            }
+            if (o.columns) store(o.columns + v, sum);
+        }
+        const OuterTile t{o.a + first, z, rows, o.sums};
+        for (std::int64_t k = 0; k < o.depth;) {
+            const std::int64_t rest = o.depth - k;
+            for (int column = 0; column < kOuterColumns; column += kOuterVectors * kLanes) {
+                if (rest >= kRows) OuterRun<kRows>::run(t, k, column);
+                else outer_rest<kRows - 1>(t, k, rest, column);
+            }
+            k += smaller(kRows, rest);
+        }
+    }
+}

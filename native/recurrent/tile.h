@@ -1,0 +1,172 @@
+// The micro-kernel: up to kRows rows times one panel, sums in registers while the panel streams by, weights read once for
+// all rows. Included only inside a level's own namespace.
+//
+//   out[m][v] = init[m][v] + sum over k of a[m][k] panel[k][v],  m < M rows, v < V vectors
+//
+// Each sum adds its products in the order of k, whatever M and V: a row has the same bits in any company.
+// Nothing else is in these functions: sums then surely stay in registers (scripts/check-assembly looks).
+
+struct TileArgs {
+    const void* const* a;  // M rows of operands
+    std::int64_t depth;    // in steps of the format
+    const void* panel;
+    const float* init;
+    std::int64_t init_stride;  // between rows; 0: the same for all
+    float* out;
+    std::int64_t out_stride;
+    std::int64_t vector_stride;  // between the vectors of init and of out
+    const float* scale;          // int8: of the columns, V vectors
+    const std::int32_t* correction;
+    const float* row_scale;  // int8: of the rows
+};
+
+// Formats: what operands and weights are made of, and how many of them lie side by side in a lane.
+struct Float32 {
+    using Operand = float;
+    using Weight = float;
+    static constexpr int kStep = 1;
+};
+struct BFloat16 {
+    using Operand = std::uint16_t;
+    using Weight = std::uint16_t;
+    static constexpr int kStep = 2;
+};
+struct Int8 {
+    using Operand = std::uint8_t;  // value x 127 / largest + 128
+    using Weight = std::int8_t;
+    static constexpr int kStep = 4;
+};
+
+// Calls body(Index<0>), body(Index<1>) ... body(Index<N - 1>): a loop whose index is a constant from the start, so that
+// arrays it indexes are registers.
+template <int N>
+struct Index {
+    constexpr operator int() const { return N; }
+};
+template <int N, class Body>
+static GATEWORK_INLINE void each(const Body& body) {
+    if constexpr (N > 0) {
+        each<N - 1>(body);
+        body(Index<N - 1>{});
+    }
+}
+
+template <int M, int V>
+static GATEWORK_INLINE void tile_start(const TileArgs& t, Vec (&sum)[M][V]) {
+    each<M>([&](auto m) GATEWORK_LAMBDA {
+        each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = load(t.init + m * t.init_stride + v * t.vector_stride); });
+    });
+}
+template <int M, int V>
+static GATEWORK_INLINE void tile_end(const TileArgs& t, const Vec (&sum)[M][V]) {
+    each<M>([&](auto m) GATEWORK_LAMBDA {
+        each<V>([&](auto v) GATEWORK_LAMBDA { store(t.out + m * t.out_stride + v * t.vector_stride, sum[m][v]); });
+    });
+}
+
+template <class Format, int M, int V>
+struct Tile;
+
+template <int M, int V>
+struct Tile<Float32, M, V> {
+    static GATEWORK_NOINLINE void run(const TileArgs& t) {
+        const float* a[M];
+        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const float*>(t.a[m]); });
+        const float* panel = static_cast<const float*>(t.panel);
+        Vec sum[M][V], weight[V];
+        tile_start<M, V>(t, sum);
+        const std::int64_t depth = t.depth;
+        for (std::int64_t k = 0; k < depth; ++k, panel += V * kLanes) {
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load(panel + v * kLanes); });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Vec one = constant(a[m][k]);
+                each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += weight[v] * one; });
+            });
+        }
+        tile_end<M, V>(t, sum);
+    }
+};
+
+static GATEWORK_INLINE std::int32_t load_lane(const void* p) {
+    std::int32_t lane;
+    std::memcpy(&lane, p, sizeof lane);
+    return lane;
+}
+
+template <int M, int V>
+struct Tile<BFloat16, M, V> {
+    static GATEWORK_NOINLINE void run(const TileArgs& t) {
+        const std::uint16_t* a[M];
+        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint16_t*>(t.a[m]); });
+        const std::uint16_t* panel = static_cast<const std::uint16_t*>(t.panel);
+        Vec sum[M][V];
+        Int weight[V];
+        tile_start<M, V>(t, sum);
+        const std::int64_t depth = t.depth;
+        for (std::int64_t k = 0; k < depth; ++k, panel += 2 * V * kLanes) {
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 2 * v * kLanes); });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Int pair = constant_int(load_lane(a[m] + 2 * k));
+                each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_pairs(sum[m][v], weight[v], pair); });
+            });
+        }
+        tile_end<M, V>(t, sum);
+    }
+};
+
+template <int M, int V>
+struct Tile<Int8, M, V> {
+    static GATEWORK_NOINLINE void run(const TileArgs& t) {
+        const std::uint8_t* a[M];
+        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint8_t*>(t.a[m]); });
+        const std::int8_t* panel = static_cast<const std::int8_t*>(t.panel);
+        Int sum[M][V], weight[V];
+        each<V>([&](auto v) GATEWORK_LAMBDA {
+            const Int start = load_int(t.correction + v * kLanes);
+            each<M>([&](auto m) GATEWORK_LAMBDA { sum[m][v] = start; });
+        });
+        const std::int64_t depth = t.depth;
+        for (std::int64_t k = 0; k < depth; ++k, panel += 4 * V * kLanes) {
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 4 * v * kLanes); });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Int four = constant_int(load_lane(a[m] + 4 * k));
+                each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_fours(sum[m][v], four, weight[v]); });
+            });
+        }
+        each<V>([&](auto v) GATEWORK_LAMBDA {
+            const Vec scale = load(t.scale + v * kLanes);
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Vec before = load(t.init + m * t.init_stride + v * t.vector_stride);
+                const Vec product = to_float(sum[m][v]) * (scale * t.row_scale[m]);
+                store(t.out + m * t.out_stride + v * t.vector_stride, before + product);
+            });
+        });
+    }
+};
+
+// Rows a tile takes: as many as registers hold sums for.
+constexpr int kRows = GATEWORK_ROWS;
+
+using TileRun = void (*)(const TileArgs&);
+template <class Format, int V>
+static TileRun tile_of(int rows) {
+    static constexpr TileRun runs[] = {
+        Tile<Format, 1, V>::run, Tile<Format, 2, V>::run,
+#if GATEWORK_ROWS > 2
+        Tile<Format, 3, V>::run,
+#endif
+#if GATEWORK_ROWS > 3
+        Tile<Format, 4, V>::run, Tile<Format, 5, V>::run, Tile<Format, 6, V>::run,
+#endif
+    };
+    return runs[rows - 1];
+}
+template <class Format>
+static TileRun tile_of(int vectors, int rows) {
+    switch (vectors) {
+        case 1: return tile_of<Format, 1>(rows);
+        case 2: return tile_of<Format, 2>(rows);
+        case 3: return tile_of<Format, 3>(rows);
+        default: return tile_of<Format, 4>(rows);
+    }
+}
