@@ -1,6 +1,7 @@
 // The Python face of the recurrent kernels: checks shapes, owns buffers, releases the interpreter lock. No arithmetic.
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -231,9 +232,11 @@ struct Call {
 
 void py_forward(const std::string& level, const std::string& cell, const std::string& precision, nb::handle x,
                 nb::handle lengths, nb::list directions, std::int64_t units, std::int64_t outputs, nb::handle y,
-                nb::handle tape, bool projected) {
+                nb::handle tape, bool projected, bool reverse) {
     Call call(level, cell, precision, x, lengths, directions, units, outputs, projected);
     Layer& layer = call.layer;
+    require(!reverse || layer.directions == 1, "reverse is for one direction");
+    layer.reversed = reverse;
     for (int d = 0; d < layer.directions; ++d) {
         const nb::object dict = directions[d];
         Direction& direction = layer.direction[d];
@@ -295,6 +298,14 @@ std::int64_t py_tape_floats(const std::string& cell, std::int64_t rows, std::int
     return tape_floats(cell_named(cell), units, outputs, rows, batch, directions, masked);
 }
 
+// A float32 array over a block that is used again once the array is gone.
+nb::object buffer(std::int64_t floats) {
+    void* block = take_block((std::size_t)(floats > 0 ? floats : 1) * sizeof(float));
+    nb::capsule owner(block, [](void* p) noexcept { give_block(p); });
+    const std::size_t shape[1] = {(std::size_t)floats};
+    return nb::cast(nb::ndarray<nb::numpy, float, nb::ndim<1>>(block, 1, shape, owner));
+}
+
 void activate(const std::string& level, const std::string& function, nb::handle x, nb::handle y) {
     Views views;
     const View &from = views.add(x, 'f', false), &to = views.add(y, 'f', true);
@@ -325,7 +336,8 @@ void bind(nb::module_& module) {
         .def_prop_ro("units", [](const PackedWeights& w) { return w.packed().units; })
         .def_prop_ro("nbytes", &PackedWeights::bytes);
     module.def("forward", &py_forward, "level"_a, "cell"_a, "precision"_a, "x"_a, "lengths"_a, "directions"_a, "units"_a,
-               "outputs"_a, "y"_a, "tape"_a.none(), "projected"_a = false);
+               "outputs"_a, "y"_a, "tape"_a.none(), "projected"_a = false, "reverse"_a = false);
+    module.def("buffer", &buffer, "floats"_a);
     module.def("backward", &py_backward, "level"_a, "cell"_a, "precision"_a, "x"_a, "lengths"_a, "directions"_a, "units"_a,
                "outputs"_a, "dy"_a.none(), "dx"_a.none(), "tape"_a);
     module.def("tape_floats", &py_tape_floats, "cell"_a, "rows"_a, "batch"_a, "units"_a, "outputs"_a, "directions"_a, "masked"_a);

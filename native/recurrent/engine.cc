@@ -39,7 +39,7 @@ struct Shards {
             if (layer.tape) layer.tape[0] = (float)each;
         }
         for (int d = 0; d < layer.directions; ++d)
-            for (int s = 0; s < each; ++s) shards.emplace_back(layer.lengths, order, s, each, d == 1);
+            for (int s = 0; s < each; ++s) shards.emplace_back(layer.lengths, order, s, each, d == 1 || layer.reversed);
         float* at = layer.tape ? layer.tape + kTapeHeader : nullptr;
         for (std::size_t k = 0; k < shards.size(); ++k) {
             tapes.push_back(at);
@@ -245,8 +245,8 @@ std::int64_t tape_floats(const CellInfo& cell, std::int64_t units, std::int64_t 
                          std::int64_t batch, int directions, bool masked) {
     const Tape whole = tape_layout(cell, units, outputs, rows, batch, masked);
     const Tape none = tape_layout(cell, units, outputs, 0, 0, masked);
-    // Every shard has its own slack; there are never more than sequences.
-    const std::int64_t shards = std::max<std::int64_t>(1, std::min<std::int64_t>(batch / kLeastRowsAShard, threads::count()));
+    // Every shard has its own slack. As many as there could be: the number of threads may change.
+    const std::int64_t shards = std::max<std::int64_t>(1, batch / kLeastRowsAShard);
     return kTapeHeader + directions * (whole.floats - none.floats + shards * none.floats);
 }
 

@@ -46,6 +46,7 @@ struct Layer {
     const std::int64_t* lengths;
     int directions;
     Direction direction[2];
+    bool reversed;  // a single direction that reads backwards; of two the second does
     Rows<const float> x;
     bool projected;          // x are rows of W x + b in slots
     Rows<float> y[2];        // each direction's columns

@@ -178,7 +178,12 @@ static void pack(const Weights& weights, Packed& p, bool backward, int part, int
         return;
     }
     pack_slots(weights.b, cell.w_slots, cell.w_gate, units, p.b);
-    if (cell.recurrent_bias) pack_slots(weights.rb, cell.r_slots, cell.r_gate, units, p.rb);
+    if (cell.recurrent_bias) {
+        // Slots both products fill get both biases; the last, R h alone, its own.
+        const std::int64_t wide = padded(units);
+        pack_slots(weights.rb, cell.r_slots, cell.r_gate, units, p.rb);
+        for (std::int64_t j = cell.r_first * wide; j < cell.w_slots * wide; ++j) p.b[j] += p.rb[j - cell.r_first * wide];
+    }
     if (cell.kind == CellKind::lstm_peephole)
         for (int e = 0; e < 3; ++e) pack_slots(weights.extra[e], 1, nullptr, units, p.extra[e]);
 }

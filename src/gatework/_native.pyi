@@ -1,6 +1,7 @@
 """The compiled extension; see native/. Use it through `gatework.kernels`."""
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,16 @@ def levels() -> list[str]: ...
 def cells() -> list[str]: ...
 
 class Packed:
-    def __init__(self, cell: str, level: str, w: _F32, r: _F32, b: _F32, rb: _F32 | None) -> None: ...
+    def __init__(
+        self,
+        cell: str,
+        level: str,
+        precision: str,
+        inputs: int,
+        units: int,
+        outputs: int,
+        weights: dict[str, Any],
+    ) -> None: ...
     @property
     def inputs(self) -> int: ...
     @property
@@ -23,15 +33,33 @@ class Packed:
     def nbytes(self) -> int: ...
 
 def forward(
-    weights: Packed,
+    level: str,
+    cell: str,
+    precision: str,
     x: _F32,
     lengths: _I64,
-    h0: _F32,
-    c0: _F32 | None,
+    directions: list[dict[str, Any]],
+    units: int,
+    outputs: int,
     y: _F32,
-    h: _F32,
-    c: _F32 | None,
-    reverse: bool,
+    tape: _F32 | None,
+    projected: bool = False,
+    reverse: bool = False,
 ) -> None: ...
+def backward(
+    level: str,
+    cell: str,
+    precision: str,
+    x: _F32,
+    lengths: _I64,
+    directions: list[dict[str, Any]],
+    units: int,
+    outputs: int,
+    dy: _F32 | None,
+    dx: _F32 | None,
+    tape: _F32,
+) -> None: ...
+def tape_floats(cell: str, rows: int, batch: int, units: int, outputs: int, directions: int, masked: bool) -> int: ...
+def buffer(floats: int) -> _F32: ...
 def activate(level: str, function: str, x: _F32, y: _F32) -> None: ...
 def multiply_adds(level: str, rounds: int, factor: float) -> int: ...

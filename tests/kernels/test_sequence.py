@@ -20,7 +20,7 @@ from oracles import run
 from oracles.cases import Case, random_case
 
 EPS32 = 2.0**-23
-NATIVE = ("rnn", "rnn-relu", "gru", "gru-reset-before", "lstm")
+NATIVE = tuple(CELLS)
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="built without the extension")
 
@@ -60,7 +60,8 @@ def test_matches_float64(level, name, reverse, T, B, I, H, rng):
     atol = 4 * EPS32 * math.sqrt(I + H)
     np.testing.assert_allclose(y, want_y, rtol=0, atol=atol)
     for part, want in zip(state, want_state.values(), strict=True):
-        np.testing.assert_allclose(part, want, rtol=0, atol=atol)
+        # Memory has no bound: its error grows with its size.
+        np.testing.assert_allclose(part, want, rtol=0, atol=atol * max(1.0, np.abs(want).max()))
     for b, length in enumerate(case.lengths):
         assert not y[length:, b].any()
 
@@ -74,8 +75,9 @@ def test_the_budget_catches_swapped_gates(name, rng):
     wrong = {
         key: value.reshape(gates, -1, *value.shape[1:])[order].reshape(value.shape) if gates > 1 else value[::-1]
         for key, value in case.params.items()
+        if key[-2:] in ("_G", "GI", "GH", "GP")
     }
-    want_y, _, _ = run(name, case.x_TBI, case.lengths, wrong, case.state)
+    want_y, _, _ = run(name, case.x_TBI, case.lengths, {**case.params, **wrong}, case.state)
     y, _ = compute(case, level=kernels.level())
     assert np.abs(y - want_y).max() > 1000 * 4 * EPS32 * math.sqrt(11 + 17)
 
@@ -149,9 +151,9 @@ def test_empty_sequences_and_empty_batches(level, name, rng):
         np.testing.assert_array_equal(part[[0, 2]], want[[0, 2]])
     none = {key: value[:0] for key, value in case.state.items()}
     y, _ = compute(Case(name, case.x_TBI[:, :0], np.zeros(0, int), case.params, none), level=level)
-    assert y.shape == (4, 0, 5)
+    assert y.shape == (4, 0, case.state["h"].shape[1])
     y, last = compute(Case(name, case.x_TBI[:0], np.zeros(3, int), case.params, case.state), level=level)
-    assert y.shape == (0, 3, 5)
+    assert y.shape == (0, 3, case.state["h"].shape[1])
     np.testing.assert_array_equal(last[0], state[0])
 
 

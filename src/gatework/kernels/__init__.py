@@ -8,6 +8,20 @@ from __future__ import annotations
 
 from gatework.kernels.dispatch import available, level, levels
 from gatework.kernels.parallel import set_threads, threads
-from gatework.kernels.sequence import Packed, pack, sequence
+from gatework.kernels.sequence import Packed, both_ways, pack, sequence
+from gatework.kernels.training import recurrent_backward, recurrent_forward, tape_size
 
-__all__ = ["Packed", "available", "level", "levels", "pack", "sequence", "set_threads", "threads"]
+__all__ = [
+    "Packed",
+    "available",
+    "both_ways",
+    "level",
+    "levels",
+    "pack",
+    "recurrent_backward",
+    "recurrent_forward",
+    "sequence",
+    "set_threads",
+    "tape_size",
+    "threads",
+]

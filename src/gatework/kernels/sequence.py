@@ -1,4 +1,4 @@
-"""A recurrent layer over whole ragged batches, forward, float32: the compiled kernels, or the cells' definition.
+"""A recurrent layer over whole ragged batches, forward: the compiled kernels, or the cells' definition.
 
 T time, B batch, I inputs, H width of the output.
 """
@@ -15,8 +15,15 @@ import numpy.typing as npt
 from gatework.cells import CELLS, Cell, scan
 from gatework.core.errors import ConfigError, DataError
 from gatework.kernels import dispatch
-
-Float32 = npt.NDArray[np.float32]
+from gatework.kernels.layer import (
+    Float32,
+    check_precision,
+    check_shapes,
+    check_state,
+    float32_params,
+    native_weights,
+    rows_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,7 @@ class Packed:
 
     cell: Cell
     level: str
+    precision: str
     inputs: int
     units: int
     outputs: int
@@ -36,26 +44,29 @@ class Packed:
     """The extension's panels where a kernel computes; else None."""
 
 
-def pack(cell: str, params: Mapping[str, Any] | Any, *, level: str | None = None) -> Packed:
+def pack(cell: str, params: Mapping[str, Any] | Any, *, precision: str = "float32", level: str | None = None) -> Packed:
     """Prepare weights for `sequence`.
 
     Args:
         cell: a name in `CELLS`.
         params: the cell's parameters by name, or its NamedTuple; converted to float32.
-        level: an entry of `levels()`; None for the one in use. Cells without a kernel always use the definition.
+        precision: of the products: "float32"; "bfloat16"; or "int8", both sides rounded to 8 bits with a scale for each
+            column of weights and each row of activations. Sums, gates and states have 32 bits. The NumPy level always
+            takes float32.
+        level: an entry of `levels()`; None for the one in use.
     Raises: ConfigError: a parameter is missing, unknown or of the wrong shape, or the level is not there.
     """
     kind = CELLS[cell]
+    check_precision(precision)
     chosen = dispatch.check_level(level) if level is not None else dispatch.level()
-    weights = kind.params(params)
-    arrays = kind.Params(*(np.ascontiguousarray(part, dtype=np.float32) for part in weights))
-    inputs, units, outputs = _check_shapes(kind, arrays)
+    arrays = float32_params(kind, params)
+    inputs, units, outputs = check_shapes(kind, arrays)
     if chosen == dispatch.NUMPY or cell not in dispatch.native_cells():
         nbytes = sum(part.nbytes for part in arrays)
-        return Packed(kind, dispatch.NUMPY, inputs, units, outputs, nbytes, arrays, None)
-    bias = arrays.rb_G if "rb_G" in kind.Params._fields else None
-    panels = dispatch.extension().Packed(cell, chosen, arrays.w_GI, arrays.r_GH, arrays.b_G, bias)
-    return Packed(kind, chosen, inputs, units, outputs, panels.nbytes, None, panels)
+        return Packed(kind, dispatch.NUMPY, "float32", inputs, units, outputs, nbytes, arrays, None)
+    weights = native_weights(kind, arrays)
+    panels = dispatch.extension().Packed(cell, chosen, precision, inputs, units, outputs, weights)
+    return Packed(kind, chosen, precision, inputs, units, outputs, panels.nbytes, None, panels)
 
 
 def sequence(
@@ -89,46 +100,70 @@ def sequence(
         packed = params
     else:
         packed = pack(cell, params, level=level)
-    x = np.ascontiguousarray(x_TBI, dtype=np.float32)
+    x = rows_of(x_TBI)
     if x.ndim != 3 or x.shape[2] != packed.inputs:
         raise DataError(f"x_TBI has shape {x.shape}, but the layer takes (T, B, {packed.inputs}).")
-    start = _state(packed, x.shape[1], state)
+    start = check_state(packed.cell, state, x.shape[1], packed.units, packed.outputs)
     if packed.native is None:
         y_TBH, last = scan(packed.cell, np, x, lengths_B, start, packed.params, reverse=reverse)
         return y_TBH, last
+    y, lasts = _run(packed, x, lengths_B, [(packed, start)], reverse=reverse)
+    return y, lasts[0]
+
+
+def both_ways(
+    cell: str,
+    x_TBI: npt.NDArray[np.floating],
+    lengths_B: npt.NDArray[np.integer],
+    forwards: Packed,
+    backwards: Packed,
+    states: tuple[Any, Any] | None = None,
+) -> tuple[Float32, tuple[Any, Any]]:
+    """`sequence` in both directions at once, on two threads where there are two.
+
+    Returns: y_TBO with the directions' outputs side by side, O = 2 H, and their last states.
+    """
+    packs, given = (forwards, backwards), states or (None, None)
+    if forwards.native is None or backwards.native is None:
+        halves = [
+            sequence(cell, x_TBI, lengths_B, packed, state, reverse=place == 1)
+            for place, (packed, state) in enumerate(zip(packs, given, strict=True))
+        ]
+        return np.concatenate([y for y, _ in halves], axis=2), (halves[0][1], halves[1][1])
+    x = rows_of(x_TBI)
+    if x.ndim != 3 or any(x.shape[2] != packed.inputs for packed in packs):
+        raise DataError(f"x_TBI has shape {x.shape}, but the layer takes (T, B, {forwards.inputs}).")
+    starts = [
+        check_state(packed.cell, state, x.shape[1], packed.units, packed.outputs)
+        for packed, state in zip(packs, given, strict=True)
+    ]
+    y, lasts = _run(forwards, x, lengths_B, list(zip(packs, starts, strict=True)))
+    return y, (lasts[0], lasts[1])
+
+
+def _run(
+    packed: Packed,
+    x: Float32,
+    lengths_B: npt.NDArray[np.integer],
+    ways: list[tuple[Packed, Any]],
+    *,
+    reverse: bool = False,
+) -> tuple[Float32, list[Any]]:
     lengths = np.ascontiguousarray(lengths_B, dtype=np.int64)
-    y = np.empty((x.shape[0], x.shape[1], packed.outputs), dtype=np.float32)
-    last = packed.cell.State(*(np.empty_like(part) for part in start))
-    memory = (start[1], last[1]) if len(start) > 1 else (None, None)
+    ragged = len(lengths) > 0 and int(lengths.min()) < x.shape[0]
+    y = (np.zeros if ragged else np.empty)((*x.shape[:2], packed.outputs * len(ways)), dtype=np.float32)
+    directions, lasts = [], []
+    for own, start in ways:
+        last = own.cell.State(*(np.empty_like(part) for part in start))
+        lasts.append(last)
+        memory = {"c0": start[1], "c": last[1]} if len(start) > 1 else {"c0": None, "c": None}
+        rest = {"packed": own.native, "h0": start[0], "h": last[0], "mask": None, "keep_h": None, "keep_c": None}
+        directions.append(memory | rest)
+    sizes = (packed.units, packed.outputs)
     try:
-        dispatch.extension().forward(packed.native, x, lengths, start[0], memory[0], y, last[0], memory[1], reverse)
+        dispatch.extension().forward(
+            packed.level, packed.cell.name, packed.precision, x, lengths, directions, *sizes, y, None, reverse=reverse
+        )
     except ValueError as error:
         raise DataError(f"lengths_B {lengths.tolist()[:8]} do not fit x_TBI of shape {x.shape}: {error}.") from None
-    return y, last
-
-
-def _state(packed: Packed, batch: int, state: Any) -> Any:
-    """The start state as contiguous float32 arrays of the right shape."""
-    kind = packed.cell
-    widths = [packed.outputs] + [packed.units] * (len(kind.State._fields) - 1)
-    if state is None:
-        return kind.State(*(np.zeros((batch, width), dtype=np.float32) for width in widths))
-    if not isinstance(state, kind.State):
-        raise ConfigError(f"{kind.name}: state must be a {kind.State.__name__}, got {type(state).__name__}.")
-    parts = kind.State(*(np.ascontiguousarray(part, dtype=np.float32) for part in state))
-    for name, part, width in zip(kind.State._fields, parts, widths, strict=True):
-        if part.shape != (batch, width):
-            raise DataError(f"{kind.name}: state {name} has shape {part.shape}, expected {(batch, width)}.")
-    return parts
-
-
-def _check_shapes(kind: Cell, arrays: Any) -> tuple[int, int, int]:
-    """Inputs, units and outputs that the arrays agree on, or a ConfigError."""
-    units = arrays.b_G.size // len(kind.gates)
-    inputs = arrays.w_GI.shape[-1] if arrays.w_GI.ndim == 2 else 0
-    projection = arrays.v_PH.shape[0] if kind.projects else 0
-    for name, shape in kind.parameters(inputs, units, projection).items():
-        have = getattr(arrays, name).shape
-        if have != shape:
-            raise ConfigError(f"{kind.name}: parameter {name} has shape {have}, expected {shape}.")
-    return inputs, units, kind.outputs(units, projection)
+    return y, lasts
