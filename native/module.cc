@@ -2,6 +2,10 @@
 
 #include <nanobind/nanobind.h>
 
+namespace gatework::crf {
+void bind(nanobind::module_& module);
+}
+
 namespace gatework::recurrent {
 void bind(nanobind::module_& module);
 }
@@ -14,4 +18,5 @@ NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels of Gatework. Use gatework.kernels.";
     gatework::recurrent::bind(module);
     gatework::threads::bind(module);
+    gatework::crf::bind(module);
 }

@@ -63,3 +63,36 @@ def tape_floats(cell: str, rows: int, batch: int, units: int, outputs: int, dire
 def buffer(floats: int) -> _F32: ...
 def activate(level: str, function: str, x: _F32, y: _F32) -> None: ...
 def multiply_adds(level: str, rounds: int, factor: float) -> int: ...
+
+class crf:
+    @staticmethod
+    def forward_backward(
+        level: str,
+        emissions: _F32,
+        lengths: _I64,
+        transitions: _F32,
+        start: _F32,
+        end: _F32,
+        gold: _I64 | None,
+        weights: _F32 | None,
+        nll: _F32,
+        d_emissions: _F32 | None,
+        d_transitions: _F32 | None,
+        d_start: _F32 | None,
+        d_end: _F32 | None,
+    ) -> None: ...
+    @staticmethod
+    def viterbi(
+        level: str,
+        emissions: _F32,
+        lengths: _I64,
+        transitions: _F32,
+        start: _F32,
+        end: _F32,
+        tags: _I64,
+        scores: _F32,
+    ) -> None: ...
+    @staticmethod
+    def n_best(
+        emissions: _F32, lengths: _I64, transitions: _F32, start: _F32, end: _F32, tags: _I64, scores: _F32
+    ) -> None: ...

@@ -6,6 +6,7 @@ y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
 
 from __future__ import annotations
 
+from gatework.kernels import crf
 from gatework.kernels.dispatch import available, level, levels
 from gatework.kernels.parallel import set_threads, threads
 from gatework.kernels.sequence import Packed, both_ways, pack, sequence
@@ -15,6 +16,7 @@ __all__ = [
     "Packed",
     "available",
     "both_ways",
+    "crf",
     "level",
     "levels",
     "pack",

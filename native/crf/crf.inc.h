@@ -1,0 +1,663 @@
+// The CRF kernels, once for all levels. A level's file defines GATEWORK_LEVEL_NAME, GATEWORK_LANES (floats a vector),
+// GATEWORK_PANEL (most vectors of a panel), GATEWORK_TOGETHER (sequences in step) and perhaps GATEWORK_PLAIN, includes
+// this, and is compiled with the flags of its instruction set. As in recurrent.inc.h, everything is in the level's
+// namespace and no templates of the standard library are used.
+//
+// Sequences of about the same length go in step, so that a row of exp(transitions), once loaded, serves all of them.
+// Each keeps a tape of two rows a step, K' long:
+//   x   exp(e - largest e of the row); later x * beta
+//   a   alpha, scaled;                 later alpha / P(sequence), so that counts = sum_t a[t]^T x[t + 1]
+
+#include <float.h>
+#include <math.h>
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+#include "crf/crf.h"
+
+#define GATEWORK_JOIN2(a, b) a##b
+#define GATEWORK_JOIN(a, b) GATEWORK_JOIN2(a, b)
+#define GATEWORK_STRING2(a) #a
+#define GATEWORK_STRING(a) GATEWORK_STRING2(a)
+
+#if defined(__GNUC__)
+#define GATEWORK_INLINE inline __attribute__((always_inline))
+#else
+#define GATEWORK_INLINE __forceinline
+#endif
+
+namespace gatework::crf {
+namespace GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME) {
+
+#include "recurrent/vector.h"
+
+constexpr int kPanel = GATEWORK_PANEL;
+constexpr int kTogether = GATEWORK_TOGETHER;
+constexpr int kCountRows = 4;  // rows of counts kept in registers
+constexpr float kNever = -HUGE_VALF;
+
+static std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+static std::int64_t padded(std::int64_t tags) { return round_up(tags, kLanes); }
+
+// ------------------------------------------------------------------------------------------------- small vector tools
+
+#ifndef GATEWORK_PLAIN
+
+// Halves the vector until one lane holds the result of `op` over all.
+template <class Op>
+static GATEWORK_INLINE float fold(Vec v, Op op) {
+    float lanes[kLanes];
+#if GATEWORK_LANES == 16
+    v = op(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    v = op(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    (void)lanes;
+    return v[0];
+#elif GATEWORK_LANES == 8
+    v = op(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
+    v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5));
+    v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6));
+    (void)lanes;
+    return v[0];
+#else
+    v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+    v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
+    (void)lanes;
+    return v[0];
+#endif
+}
+static GATEWORK_INLINE Vec zero_where_below(Vec x, float limit, Vec y) { return (Vec)((Int)y & ~(Int)(x < limit)); }
+
+#else
+
+template <class Op>
+static inline float fold(Vec v, Op op) {
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+        Vec other = v;
+        for (int l = 0; l < half; ++l) other.v[l] = v.v[l + half];
+        v = op(v, other);
+    }
+    return v.v[0];
+}
+static inline Vec zero_where_below(Vec x, float limit, Vec y) {
+    GATEWORK_EACH if (x.v[l] < limit) y.v[l] = 0.0f;
+    return y;
+}
+
+#endif
+
+struct Larger {
+    GATEWORK_INLINE Vec operator()(Vec a, Vec b) const { return larger(a, b); }
+};
+struct Smaller {
+    GATEWORK_INLINE Vec operator()(Vec a, Vec b) const { return smaller(a, b); }
+};
+struct Plus {
+    GATEWORK_INLINE Vec operator()(Vec a, Vec b) const { return a + b; }
+};
+
+// exp(x) for x at most 0 (or a little above), 0 below -87; NaN in, NaN out.
+static GATEWORK_INLINE Vec exp_or_zero(Vec x) {
+    const Exp e = exp_parts(smaller(constant(88.0f), larger(constant(-87.0f), x)));
+    return zero_where_below(x, -87.0f, e.scale + e.scale * e.p);
+}
+
+// The first `n` lanes from memory, the rest `fill`; and the first `n` lanes to memory.
+#if defined(__AVX512F__) && GATEWORK_LANES == 16
+static GATEWORK_INLINE Vec load_part(const float* p, std::int64_t n, float fill) {
+    return (Vec)_mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)((1u << n) - 1u), p);
+}
+static GATEWORK_INLINE void store_part(float* p, std::int64_t n, Vec v) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+}
+#else
+static inline Vec load_part(const float* p, std::int64_t n, float fill) {
+    float lanes[kLanes];
+    for (int l = 0; l < kLanes; ++l) lanes[l] = l < n ? p[l] : fill;
+    return load(lanes);
+}
+static inline void store_part(float* p, std::int64_t n, Vec v) {
+    float lanes[kLanes];
+    store(lanes, v);
+    for (int l = 0; l < n; ++l) p[l] = lanes[l];
+}
+#endif
+
+// Place of the first lane equal to `value` among `n` floats, vectors of which `at(column)` gives; one is.
+template <class At>
+static GATEWORK_INLINE std::int64_t first_equal(const At& at, std::int64_t n, float value) {
+    for (std::int64_t column = 0; column < n; column += kLanes) {
+        const Vec v = at(column);
+#if defined(__AVX512F__) && GATEWORK_LANES == 16
+        const unsigned mask = _mm512_cmp_ps_mask((__m512)v, _mm512_set1_ps(value), _CMP_EQ_OQ);
+        if (mask) return column + __builtin_ctz(mask);
+#elif defined(__AVX2__) && GATEWORK_LANES == 8
+        const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_set1_ps(value), _CMP_EQ_OQ));
+        if (mask) return column + __builtin_ctz(mask);
+#else
+        float lanes[kLanes];
+        store(lanes, v);
+        for (int l = 0; l < kLanes; ++l)
+            if (lanes[l] == value) return column + l;
+#endif
+    }
+    return 0;
+}
+
+// Vectors of a row of K floats: whole ones, and a last one filled up.
+template <class Body>
+static GATEWORK_INLINE void for_row(const float* row, std::int64_t tags, float fill, const Body& body) {
+    std::int64_t column = 0;
+    for (; column + kLanes <= tags; column += kLanes) body(column, load(row + column));
+    if (column < tags) body(column, load_part(row + column, tags - column, fill));
+}
+
+static float largest_or_zero(const float* row, std::int64_t tags) {
+    Vec top = constant(kNever);
+    for_row(row, tags, kNever, [&](std::int64_t, Vec e) { top = larger(e, top); });
+    const float largest = fold(top, Larger());
+    return largest == kNever ? 0.0f : largest;
+}
+
+// NaN where a score is NaN or +inf, else 0.
+static float spoilt(const float* scores, std::int64_t n) {
+    Vec sum = constant(0.0f);
+    for_row(scores, n, 0.0f, [&](std::int64_t, Vec e) { sum += larger(constant(-FLT_MAX), e) * 0.0f; });
+    return fold(sum, Plus());
+}
+
+// ---------------------------------------------------------------------------------------------------- the products
+//
+// A panel is up to kPanel vectors wide and K deep: for each k of K, its vectors side by side; panels follow one another.
+
+template <class Source>
+static void fill_panels(std::int64_t tags, float fill, float* panels, const Source& source) {
+    const std::int64_t columns = padded(tags), widest = kPanel * kLanes;
+    for (std::int64_t column = 0; column < columns; column += widest) {
+        const std::int64_t wide = columns - column < widest ? columns - column : widest;
+        for (std::int64_t k = 0; k < tags; ++k, panels += wide)
+            for (std::int64_t j = 0; j < wide; ++j) panels[j] = column + j < tags ? source(k, column + j) : fill;
+    }
+}
+
+// out[m] = panel^T in[m] in two ways: sums of products, and largest of sums.
+struct SumOfProducts {
+    static constexpr float kStart = 0.0f;
+    static GATEWORK_INLINE Vec join(Vec sum, Vec weight, float value) { return sum + weight * value; }
+};
+struct LargestOfSums {
+    static constexpr float kStart = kNever;
+    static GATEWORK_INLINE Vec join(Vec best, Vec weight, float value) { return larger(weight + value, best); }
+};
+
+template <class Join, int M, int V>
+static GATEWORK_INLINE void panel_product(
+    const float* panel, std::int64_t depth, const float* const* in, std::int64_t column, float* const* out) {
+    Vec sum[M][V];
+    for (int m = 0; m < M; ++m)
+        for (int v = 0; v < V; ++v) sum[m][v] = constant(Join::kStart);
+    for (std::int64_t k = 0; k < depth; ++k, panel += V * kLanes)
+        for (int v = 0; v < V; ++v) {
+            const Vec weight = load(panel + v * kLanes);
+            for (int m = 0; m < M; ++m) sum[m][v] = Join::join(sum[m][v], weight, in[m][k]);
+        }
+    for (int m = 0; m < M; ++m)
+        for (int v = 0; v < V; ++v) store(out[m] + column + v * kLanes, sum[m][v]);
+}
+
+// Calls body.template run<N>() for the N given at run time, 1 to Most.
+template <int Most, class Body>
+static GATEWORK_INLINE void with_count(std::int64_t n, const Body& body) {
+    if constexpr (Most > 1) {
+        if (n < Most) return with_count<Most - 1>(n, body);
+    }
+    body.template run<Most>();
+}
+
+template <class Join, int M>
+struct PanelProduct {
+    const float* panel;
+    std::int64_t depth;
+    const float* const* in;
+    std::int64_t column;
+    float* const* out;
+
+    template <int V>
+    GATEWORK_INLINE void run() const {
+        panel_product<Join, M, V>(panel, depth, in, column, out);
+    }
+};
+
+template <class Join>
+struct Product {
+    const float* panels;
+    std::int64_t depth;
+    const float* const* in;
+    float* const* out;
+
+    template <int M>
+    GATEWORK_INLINE void run() const {
+        const std::int64_t columns = padded(depth);
+        for (std::int64_t column = 0; column < columns; column += kPanel * kLanes)
+            with_count<kPanel>((columns - column) / kLanes, PanelProduct<Join, M>{panels + column * depth, depth, in, column, out});
+    }
+};
+
+template <class Join>
+static void product(const float* panels, std::int64_t depth, int sequences, const float* const* in, float* const* out) {
+    with_count<kTogether>(sequences, Product<Join>{panels, depth, in, out});
+}
+
+// ------------------------------------------------------------------------------------------------ forward-backward
+
+// Parts of Prepared::floats. Tags no transition leads to (or from) have sums of 0 rightly: 1 is added where sums are
+// watched, as it is to padding.
+struct Weights {
+    float *forward, *backward;  // panels of exp(transitions - largest), and of its transpose
+    float *start, *end;         // exp(start - largest start), exp(end - largest end), (K')
+    float *unreached, *unleft;  // 0, or 1 for tags whose sums are not watched, (K')
+
+    Weights(float* floats, std::int64_t tags) {
+        const std::int64_t columns = padded(tags);
+        forward = floats;
+        backward = forward + tags * columns;
+        start = backward + tags * columns;
+        end = start + columns;
+        unreached = end + columns;
+        unleft = unreached + columns;
+    }
+};
+
+static std::size_t prepared_floats(std::int64_t tags) { return (std::size_t)((2 * tags + 6) * padded(tags)); }
+
+static void prepare(Prepared& prepared) {
+    const Model& model = prepared.model;
+    const std::int64_t tags = model.tags, columns = padded(tags);
+    const Weights w(prepared.floats, tags);
+    prepared.largest = largest_or_zero(model.transitions, tags * tags);
+    prepared.start = largest_or_zero(model.start, tags);
+    prepared.end = largest_or_zero(model.end, tags);
+    for_row(model.start, tags, kNever, [&](std::int64_t k, Vec s) { store(w.start + k, exp_or_zero(s - prepared.start)); });
+    for_row(model.end, tags, kNever, [&](std::int64_t k, Vec s) { store(w.end + k, exp_or_zero(s - prepared.end)); });
+    for (std::int64_t k = 0; k < columns; ++k) w.unreached[k] = w.unleft[k] = 1.0f;
+    // Rows of exp(transitions), unpadded, for a moment where the backward panels will be.
+    float* plain = w.backward;
+    for (std::int64_t i = 0; i < tags; ++i) {
+        const float* row = model.transitions + i * tags;
+        for_row(row, tags, kNever, [&](std::int64_t j, Vec a) { store(plain + i * columns + j, exp_or_zero(a - prepared.largest)); });
+        for (std::int64_t j = 0; j < tags; ++j)
+            if (row[j] != kNever) w.unreached[j] = w.unleft[i] = 0.0f;
+    }
+    fill_panels(tags, 0.0f, w.forward, [&](std::int64_t i, std::int64_t j) { return plain[i * columns + j]; });
+    fill_panels(tags, 0.0f, w.backward, [&](std::int64_t j, std::int64_t i) {
+        const std::int64_t widest = kPanel * kLanes, panel = j / widest * widest;
+        const std::int64_t wide = columns - panel < widest ? columns - panel : widest;
+        return w.forward[panel * tags + i * wide + j - panel];
+    });
+}
+
+// 2^-n for a number in [2^n, 2^(n+1)).
+struct Scale {
+    float factor;
+    int exponent;
+};
+static GATEWORK_INLINE Scale scale_of(float largest) {
+    std::int32_t bits;
+    std::memcpy(&bits, &largest, sizeof bits);
+    int biased = (bits >> 23) & 255;
+    biased = biased < 1 ? 1 : biased > 253 ? 253 : biased;
+    bits = (254 - biased) << 23;
+    Scale scale;
+    std::memcpy(&scale.factor, &bits, sizeof bits);
+    scale.exponent = biased - 127;
+    return scale;
+}
+
+// Sequences in step.
+struct Group {
+    std::int64_t tags, columns;
+    int count;
+    std::int64_t sequence[kTogether], length[kTogether];
+    float *a[kTogether], *x[kTogether];  // tapes
+    float* sum[kTogether];               // a product's result
+    Vec low[kTogether];                  // least watched sums
+    float least[kTogether];
+    Scale scale[kTogether];
+    double shift[kTogether];             // what logZ has beyond the log of the scaled sum
+
+    // How many are longer than t; they are the first.
+    int running(std::int64_t t) const {
+        int n = count;
+        while (n > 0 && length[n - 1] <= t) --n;
+        return n;
+    }
+};
+
+static std::size_t scratch_floats(std::int64_t tags, std::int64_t longest) {
+    return (std::size_t)(padded(tags) * (2 * longest + 1) * kTogether);
+}
+
+static Group make_group(std::int64_t tags, const Batch& batch, std::int64_t first, int count, float* scratch) {
+    Group g;
+    g.tags = tags;
+    g.columns = padded(tags);
+    g.count = count;
+    for (int m = 0; m < count; ++m) {
+        g.sequence[m] = batch.order[first + m];
+        g.length[m] = batch.lengths[g.sequence[m]];
+        g.sum[m] = scratch;
+        g.a[m] = scratch + g.columns;
+        g.x[m] = g.a[m] + g.length[m] * g.columns;
+        scratch = g.x[m] + g.length[m] * g.columns;
+        g.low[m] = constant(1.0f);
+        g.least[m] = 1.0f;
+        g.shift[m] = 0.0;
+    }
+    return g;
+}
+
+// x = exp(e - largest) of every row of a sequence.
+static void exponentiate(Group& g, int m, const Batch& batch) {
+    double shift = 0.0;
+    for (std::int64_t t = 0; t < g.length[m]; ++t) {
+        const float* e = batch.emissions + batch.rows.at(t, g.sequence[m]);
+        float* x = g.x[m] + t * g.columns;
+        const float largest = largest_or_zero(e, g.tags);
+        for_row(e, g.tags, kNever, [&](std::int64_t k, Vec v) { store(x + k, exp_or_zero(v - largest)); });
+        shift += (double)largest;
+    }
+    g.shift[m] = shift;
+}
+
+// After `sum` of step t: a[t] = scale * sum * x, the scale of the next step, and the watch on the sums.
+static GATEWORK_INLINE void end_forward(Group& g, int m, std::int64_t t, const float* sum, const float* unwatched, bool watch) {
+    const std::int64_t row = t * g.columns;
+    const float factor = watch ? g.scale[m].factor : 1.0f;
+    Vec top = constant(0.0f), low = g.low[m];
+    for (std::int64_t k = 0; k < g.columns; k += kLanes) {
+        const Vec s = load(sum + k);
+        if (watch) low = smaller(s + load(unwatched + k), low);
+        const Vec a = (s * factor) * load(g.x[m] + row + k);
+        store(g.a[m] + row + k, a);
+        top = larger(a, top);
+    }
+    g.low[m] = low;
+    if (watch) g.shift[m] += (double)g.scale[m].exponent * 0.693147180559945309;
+    g.scale[m] = scale_of(fold(top, Larger()));
+}
+
+static GATEWORK_INLINE float dot(const float* a, const float* b, std::int64_t n) {
+    Vec sum = constant(0.0f);
+    for (std::int64_t k = 0; k < n; k += kLanes) sum += load(a + k) * load(b + k);
+    return fold(sum, Plus());
+}
+
+// After `sum` of step t, which is beta: marginals out, x becomes x * beta, a becomes weight * a / P.
+static GATEWORK_INLINE void end_backward(
+    Group& g, int m, std::int64_t t, const float* beta, const float* unwatched, bool watch, float weight, float* d_row) {
+    float *a = g.a[m] + t * g.columns, *x = g.x[m] + t * g.columns, *joint = g.sum[m];
+    const float factor = watch ? g.scale[m].factor : 1.0f;
+    Vec top = constant(0.0f), total = constant(0.0f), low = g.low[m];
+    for (std::int64_t k = 0; k < g.columns; k += kLanes) {
+        const Vec s = load(beta + k);
+        if (watch) low = smaller(s + load(unwatched + k), low);
+        const Vec b = s * factor, ab = load(a + k) * b, xb = load(x + k) * b;
+        store(joint + k, ab);
+        store(x + k, xb);
+        total += ab;
+        top = larger(xb, top);
+    }
+    const float all = fold(total, Plus());
+    if (all < g.least[m]) g.least[m] = all;
+    g.low[m] = low;
+    g.scale[m] = scale_of(fold(top, Larger()));
+    const float share = weight / all, count = share * factor;
+    std::int64_t k = 0;
+    for (; k + kLanes <= g.tags; k += kLanes) {
+        store(d_row + k, load(joint + k) * share);
+        store(a + k, load(a + k) * count);
+    }
+    if (k < g.tags) {
+        store_part(d_row + k, g.tags - k, load(joint + k) * share);
+        store(a + k, load(a + k) * count);
+    }
+}
+
+// counts += sum over sequences and steps of a[t]^T x[t + 1], a tile of kCountRows x V vectors in registers at a time.
+template <int V>
+static GATEWORK_INLINE void count_tile(const Group& g, const bool* leave_out, std::int64_t i, std::int64_t column, double* counts) {
+    Vec sum[kCountRows][V];
+    for (int r = 0; r < kCountRows; ++r)
+        for (int v = 0; v < V; ++v) sum[r][v] = constant(0.0f);
+    for (int m = 0; m < g.count; ++m) {
+        if (leave_out[m]) continue;
+        const float *a = g.a[m] + i, *x = g.x[m] + g.columns + column;
+        for (std::int64_t t = 0; t + 1 < g.length[m]; ++t, a += g.columns, x += g.columns)
+            for (int v = 0; v < V; ++v) {
+                const Vec next = load(x + v * kLanes);
+                for (int r = 0; r < kCountRows; ++r) sum[r][v] = sum[r][v] + next * a[r];
+            }
+    }
+    for (int r = 0; r < kCountRows; ++r)
+        for (int v = 0; v < V; ++v) {
+            float lanes[kLanes];
+            store(lanes, sum[r][v]);
+            double* out = counts + (i + r) * g.columns + column + v * kLanes;
+            for (int l = 0; l < kLanes; ++l) out[l] += (double)lanes[l];
+        }
+}
+
+struct CountTile {
+    const Group* g;
+    const bool* leave_out;
+    std::int64_t i, column;
+    double* counts;
+
+    template <int V>
+    GATEWORK_INLINE void run() const {
+        count_tile<V>(*g, leave_out, i, column, counts);
+    }
+};
+
+static void forward_backward(
+    const Prepared& prepared, const Batch& batch, std::int64_t first, int count, float* nll, const Gradients* gradients,
+    float* scratch, double* counts, bool* inexact) {
+    const Model& model = prepared.model;
+    const Weights w(prepared.floats, model.tags);
+    Group g = make_group(model.tags, batch, first, count, scratch);
+    const std::int64_t columns = g.columns;
+    const float* in[kTogether];
+
+    for (int m = 0; m < count; ++m) {
+        exponentiate(g, m, batch);
+        if (g.length[m] > 0) end_forward(g, m, 0, w.start, nullptr, false);
+    }
+    for (std::int64_t t = 1; t < g.length[0]; ++t) {
+        const int running = g.running(t);
+        for (int m = 0; m < running; ++m) in[m] = g.a[m] + (t - 1) * columns;
+        product<SumOfProducts>(w.forward, model.tags, running, in, g.sum);
+        for (int m = 0; m < running; ++m) end_forward(g, m, t, g.sum[m], w.unreached, true);
+    }
+    for (int m = 0; m < count; ++m) {
+        const std::int64_t length = g.length[m];
+        double log_z = 0.0;
+        if (length > 0) {
+            const float last = dot(g.a[m] + (length - 1) * columns, w.end, columns);
+            g.least[m] = last;
+            log_z = log((double)last) + g.shift[m] + (double)prepared.start + (double)prepared.end +
+                    (double)(length - 1) * (double)prepared.largest;
+        }
+        nll[g.sequence[m]] = (float)(batch.gold ? log_z - gold_score(model, batch, g.sequence[m]) : log_z);
+    }
+    if (gradients) {
+        for (std::int64_t t = g.length[0] - 1; t >= 0; --t) {
+            const int running = g.running(t), going_on = g.running(t + 1);
+            for (int m = 0; m < going_on; ++m) in[m] = g.x[m] + (t + 1) * columns;
+            if (going_on) product<SumOfProducts>(w.backward, model.tags, going_on, in, g.sum);
+            for (int m = 0; m < running; ++m) {
+                const std::int64_t b = g.sequence[m];
+                const float weight = gradients->weights ? gradients->weights[b] : 1.0f;
+                float* d_row = gradients->d_emissions + gradients->rows.at(t, b);
+                if (m < going_on)
+                    end_backward(g, m, t, g.sum[m], w.unleft, true, weight, d_row);
+                else
+                    end_backward(g, m, t, w.end, nullptr, false, weight, d_row);
+                if (batch.gold) d_row[batch.gold[batch.gold_rows.at(t, b)]] -= weight;
+            }
+        }
+    }
+    for (int m = 0; m < count; ++m)
+        inexact[m] = g.length[m] > 0 && (g.least[m] < kSmallest || fold(g.low[m], Smaller()) < kSmallest);
+    if (gradients)
+        for (std::int64_t column = 0; column < columns; column += kPanel * kLanes)
+            for (std::int64_t i = 0; i < model.tags; i += kCountRows)
+                with_count<kPanel>((columns - column) / kLanes, CountTile{&g, inexact, i, column, counts});
+}
+
+static void weigh(const Prepared& prepared, double* counts) {
+    const std::int64_t tags = prepared.model.tags, columns = padded(tags), widest = kPanel * kLanes;
+    const float* panel = prepared.floats;
+    for (std::int64_t column = 0; column < columns; column += widest) {
+        const std::int64_t wide = columns - column < widest ? columns - column : widest;
+        for (std::int64_t i = 0; i < tags; ++i, panel += wide)
+            for (std::int64_t j = 0; j < wide; ++j) counts[i * columns + column + j] *= (double)panel[j];
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------- Viterbi
+
+// Prepared::floats: panels of the transitions, the rows of their transpose (K, K'), start and end (K'), padded with -inf.
+struct Scores {
+    float *panels, *transposed, *start, *end;
+
+    Scores(float* floats, std::int64_t tags) {
+        const std::int64_t columns = padded(tags);
+        panels = floats;
+        transposed = panels + tags * columns;
+        start = transposed + tags * columns;
+        end = start + columns;
+    }
+};
+
+static void prepare_viterbi(Prepared& prepared) {
+    const Model& model = prepared.model;
+    const std::int64_t tags = model.tags, columns = padded(tags);
+    const Scores w(prepared.floats, tags);
+    const float spoil = spoilt(model.transitions, tags * tags) + spoilt(model.start, tags) + spoilt(model.end, tags);
+    prepared.spoiled = spoil != spoil;
+    for_row(model.start, tags, kNever, [&](std::int64_t k, Vec s) { store(w.start + k, s); });
+    for_row(model.end, tags, kNever, [&](std::int64_t k, Vec s) { store(w.end + k, s); });
+    fill_panels(tags, kNever, w.panels, [&](std::int64_t i, std::int64_t j) { return model.transitions[i * tags + j]; });
+    for (std::int64_t j = 0; j < tags; ++j)
+        for (std::int64_t i = 0; i < columns; ++i)
+            w.transposed[j * columns + i] = i < tags ? model.transitions[i * tags + j] : kNever;
+}
+
+// The tape keeps e - largest e of each row, then the scores.
+static bool shift_emissions(Group& g, int m, const Batch& batch) {
+    Vec spoil = constant(0.0f);
+    for (std::int64_t t = 0; t < g.length[m]; ++t) {
+        const float* e = batch.emissions + batch.rows.at(t, g.sequence[m]);
+        float* x = g.a[m] + t * g.columns;
+        const float largest = largest_or_zero(e, g.tags);
+        for_row(e, g.tags, kNever, [&](std::int64_t k, Vec v) {
+            spoil += larger(constant(-FLT_MAX), v) * 0.0f;
+            store(x + k, v - largest);
+        });
+    }
+    const float sum = fold(spoil, Plus());
+    return sum != sum;
+}
+
+static GATEWORK_INLINE float end_step(const Group& g, int m, std::int64_t t, const float* best, float taken_off) {
+    float* scores = g.a[m] + t * g.columns;
+    Vec top = constant(kNever);
+    for (std::int64_t k = 0; k < g.columns; k += kLanes) {
+        const Vec v = (load(best + k) - taken_off) + load(scores + k);
+        store(scores + k, v);
+        top = larger(v, top);
+    }
+    const float largest = fold(top, Larger());
+    return largest == kNever ? 0.0f : largest;
+}
+
+// The lowest k with the largest scores[k] + more[k].
+static GATEWORK_INLINE std::int64_t best_of_sums(const float* scores, const float* more, std::int64_t columns) {
+    Vec top = constant(kNever);
+    for (std::int64_t k = 0; k < columns; k += kLanes) top = larger(load(scores + k) + load(more + k), top);
+    return first_equal(
+        [&](std::int64_t k) { return load(scores + k) + load(more + k); }, columns, fold(top, Larger()));
+}
+
+static void viterbi(
+    const Prepared& prepared, const Batch& batch, std::int64_t first, int count, std::int64_t* tags, Rows tag_rows,
+    float* scores, float* scratch) {
+    const Model& model = prepared.model;
+    const Scores w(prepared.floats, model.tags);
+    Group g = make_group(model.tags, batch, first, count, scratch);
+    const std::int64_t columns = g.columns;
+    const float* in[kTogether];
+    float largest[kTogether];
+    bool spoiled[kTogether];
+
+    for (int m = 0; m < count; ++m) {
+        spoiled[m] = shift_emissions(g, m, batch) || prepared.spoiled;
+        if (g.length[m] > 0) largest[m] = end_step(g, m, 0, w.start, 0.0f);
+    }
+    for (std::int64_t t = 1; t < g.length[0]; ++t) {
+        const int running = g.running(t);
+        for (int m = 0; m < running; ++m) in[m] = g.a[m] + (t - 1) * columns;
+        product<LargestOfSums>(w.panels, model.tags, running, in, g.sum);
+        for (int m = 0; m < running; ++m) largest[m] = end_step(g, m, t, g.sum[m], largest[m]);
+    }
+    // Back along the best paths, all in step: each lookup waits for the one before.
+    std::int64_t tag[kTogether];
+    double total[kTogether];
+    for (std::int64_t t = g.length[0] - 1; t >= 0; --t) {
+        const int running = g.running(t), going_on = g.running(t + 1);
+        for (int m = 0; m < running; ++m) {
+            const std::int64_t b = g.sequence[m];
+            const float* now = g.a[m] + t * columns;
+            std::int64_t found;
+            if (m < going_on) {
+                found = best_of_sums(now, w.transposed + tag[m] * columns, columns);
+                total[m] += (double)model.transitions[found * model.tags + tag[m]];
+            } else {
+                found = best_of_sums(now, w.end, columns);
+                total[m] = (double)model.end[found];
+            }
+            if (spoiled[m]) found = 0;
+            tag[m] = found;
+            total[m] += (double)batch.emissions[batch.rows.at(t, b) + found];
+            tags[tag_rows.at(t, b)] = found;
+        }
+    }
+    for (int m = 0; m < count; ++m) {
+        const double score = g.length[m] > 0 ? total[m] + (double)model.start[tag[m]] : 0.0;
+        scores[g.sequence[m]] = spoiled[m] && g.length[m] > 0 ? (float)NAN : (float)score;
+    }
+}
+
+}  // namespace level_...
+
+extern const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME);
+const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME) = {
+    GATEWORK_STRING(GATEWORK_LEVEL_NAME),
+    GATEWORK_TOGETHER,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::padded,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::prepared_floats,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::scratch_floats,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::prepare,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::forward_backward,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::weigh,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::prepare_viterbi,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::viterbi,
+};
+
+}  // namespace gatework::crf

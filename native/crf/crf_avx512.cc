@@ -1,0 +1,6 @@
+// x86-64 with AVX-512 F, VL, BW and DQ: 32 registers.
+#define GATEWORK_LEVEL_NAME avx512
+#define GATEWORK_LANES 16
+#define GATEWORK_PANEL 4
+#define GATEWORK_TOGETHER 4
+#include "crf/crf.inc.h"
