@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -79,21 +78,12 @@ class Gatework(Peer):
 
     def _inference(self, case: Case, precision: str) -> Call:
         kernels, x, lengths_B = self.kernels, case.x_TBI, case.lengths_B
-        given = {} if precision == "float32" else {"precision": precision}
-        if given and "precision" not in inspect.signature(kernels.pack).parameters:
-            raise Missing(f"this Gatework packs no {precision} weights")
-        packed = [kernels.pack("lstm", weights._asdict(), **given) for weights in case.weights]
-
-        def run() -> Float32:
-            y_D = [kernels.sequence("lstm", x, lengths_B, one, reverse=bool(d))[0] for d, one in enumerate(packed)]
-            return y_D[0] if len(y_D) == 1 else np.concatenate(y_D, axis=2)
-
-        return Call(run, lambda y: {"y": y})
+        packed = [kernels.pack("lstm", weights._asdict(), precision=precision) for weights in case.weights]
+        layer = kernels.both_ways if len(packed) == 2 else kernels.sequence
+        return Call(lambda: layer("lstm", x, lengths_B, *packed)[0], lambda y: {"y": y})
 
     def _training(self, case: Case, precision: str) -> Call:
         kernels = self.kernels
-        if not hasattr(kernels, "recurrent_forward"):
-            raise Missing("this Gatework has no training kernels")
         from gatework.cells import CELLS
 
         params = [CELLS["lstm"].params(weights._asdict()) for weights in case.weights]
