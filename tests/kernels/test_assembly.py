@@ -99,12 +99,18 @@ def test_gates_pass(script):
 
 
 def test_a_jump_back_into_another_function_is_no_loop(script):
-    tail_call = "\n".join([text(*GOOD[:5], "ret"), "0000000000002000 <other>:", "    2000:\tjmp    1008 <product+0x8>"])
+    tail_call = "\n".join([text(*GOOD[:5], "nop"), "0000000000002000 <other>:", "    2000:\tjmp    1008 <product+0x8>"])
     assert script.check(tail_call) == []
     # The same without names, where the unwinding tables say that a function starts at 0x2000.
     unnamed = tail_call.replace("0000000000002000 <other>:\n", "")
     assert len(script.check(unnamed)) == 1
     assert script.check(unnamed, [0x1000, 0x2000]) == []
+
+
+def test_a_jump_back_from_a_path_of_its_own_is_no_loop(script):
+    # What follows ret is reached from before only, and goes back to the end all the same.
+    lines = ["je     1030 <product+0x30>", *ADDS, "ret", "vmovaps %zmm0,(%rsp)", "jmp    1008 <product+0x8>"]
+    assert script.check(text(*lines)) == []
 
 
 @pytest.mark.parametrize("name", ["vfmadd213ps", "vfnmadd231ps", "vfmsub132pd", "vdpbf16ps", "vpdpbusd", "vpdpbusds"])
