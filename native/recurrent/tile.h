@@ -64,6 +64,12 @@ static GATEWORK_INLINE void tile_end(const TileArgs& t, const Vec (&sum)[M][V]) 
     });
 }
 
+#ifdef __GNUC__
+#define GATEWORK_FORGET(pointer) asm("" : "+r"(pointer))  // what was read there is read again
+#else
+#define GATEWORK_FORGET(pointer)
+#endif
+
 template <class Format, int M, int V>
 struct Tile;
 
@@ -93,9 +99,31 @@ static GATEWORK_INLINE std::int32_t load_lane(const void* p) {
     return lane;
 }
 
+// Without instructions for pairs their parts take registers, and a tile has to be smaller: it is run in two.
+#if defined(__AVX512BF16__) && GATEWORK_LANES == 16
+constexpr int kMostPairSums = 24;
+#else
+constexpr int kMostPairSums = GATEWORK_LANES == 16 ? 20 : GATEWORK_LANES == 8 ? 9 : 24;
+#endif
+
 template <int M, int V>
 struct Tile<BFloat16, M, V> {
     static GATEWORK_NOINLINE void run(const TileArgs& t) {
+        if constexpr (M * V > kMostPairSums) {
+            constexpr int kHalf = M / 2;
+            TileArgs rest = t;
+            rest.a += kHalf;
+            rest.init += kHalf * t.init_stride;
+            rest.out += kHalf * t.out_stride;
+            Tile<BFloat16, kHalf, V>::run(t);
+            Tile<BFloat16, M - kHalf, V>::run(rest);
+        } else {
+            run_whole(t);
+        }
+    }
+
+private:
+    static GATEWORK_INLINE void run_whole(const TileArgs& t) {
         const std::uint16_t* a[M];
         each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint16_t*>(t.a[m]); });
         const std::uint16_t* panel = static_cast<const std::uint16_t*>(t.panel);
@@ -105,10 +133,25 @@ struct Tile<BFloat16, M, V> {
         const std::int64_t depth = t.depth;
         for (std::int64_t k = 0; k < depth; ++k, panel += 2 * V * kLanes) {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 2 * v * kLanes); });
+#if defined(__AVX512BF16__) && GATEWORK_LANES == 16
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Int pair = constant_int(load_lane(a[m] + 2 * k));
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_pairs(sum[m][v], weight[v], pair); });
             });
+#else
+            // First of each pair, then second: both at once take more registers than there are.
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = weight[v] << 16; });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Vec one = as_float(constant_int(load_lane(a[m] + 2 * k)) << 16);
+                each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += as_float(weight[v]) * one; });
+            });
+            GATEWORK_FORGET(panel);
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 2 * v * kLanes) & (std::int32_t)0xFFFF0000; });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Vec one = as_float(constant_int(load_lane(a[m] + 2 * k)) & (std::int32_t)0xFFFF0000);
+                each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += as_float(weight[v]) * one; });
+            });
+#endif
         }
         tile_end<M, V>(t, sum);
     }
