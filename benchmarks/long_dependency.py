@@ -170,7 +170,7 @@ class Network(nn.Module):
 
     def forward(self, examples: Examples) -> tuple[Tensor, Tensor]:
         """Outputs at the last step, (B, O), and at every step, (B, T, O)."""
-        y_BTH, _ = self.stack(examples.x_BTI, lengths_B=examples.lengths_B, need_state=False)
+        y_BTH, _ = self.stack(examples.x_BTI, lengths_B=examples.lengths_B)
         out_BTO = self.head(y_BTH)
         return out_BTO[torch.arange(len(out_BTO)), examples.lengths_B - 1], out_BTO
 
@@ -273,7 +273,7 @@ def gradient_by_lag(stack: RecurrentStack, x_BTI: Tensor) -> list[float]:
     """
     exact = copy.deepcopy(stack).double()
     x_BTI = x_BTI.double().requires_grad_()
-    y_BTH, _ = exact(x_BTI, need_state=False)
+    y_BTH, _ = exact(x_BTI)
     signs_H = torch.randn(UNITS, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).sign()
     (gradient_BTI,) = torch.autograd.grad((y_BTH[:, -1] * signs_H).sum(), x_BTI)
     norm_BT = gradient_BTI.norm(dim=2).flip(1).clamp(min=1e-300)

@@ -24,11 +24,23 @@ if TYPE_CHECKING:
 
     from gatework.core.recipe import Recipe
     from gatework.kernels import set_threads, threads
+    from gatework.nn import patch_torch
     from gatework.runtime import Model
     from gatework.train import TrainResult
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Recipe", "TrainResult", "__version__", "errors", "load", "set_threads", "threads", "train"]
+__all__ = [
+    "Model",
+    "Recipe",
+    "TrainResult",
+    "__version__",
+    "errors",
+    "load",
+    "patch_torch",
+    "set_threads",
+    "threads",
+    "train",
+]
 
 _LATER = {
     "Model": "gatework.runtime",
@@ -36,6 +48,7 @@ _LATER = {
     "TrainResult": "gatework.train",
     "set_threads": "gatework.kernels",
     "threads": "gatework.kernels",
+    "patch_torch": "gatework.nn",
     **{name: "" for name in ("cells", "explain", "export", "kernels", "nn", "runtime", "sklearn", "tasks", "text")},
 }
 """Names that are imported when first asked for, and the module each is in; "" for a package of ours."""

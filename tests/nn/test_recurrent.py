@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatework.cells import CELLS
 from gatework.core.errors import ConfigError, DataError
-from gatework.nn import RecurrentStack, detach_state
-from gatework.nn.recurrent import KERNELS
-from gatework.nn.reverse import reversal, reverse
+from gatework.nn import Direction, RecurrentStack, detach_state
 
 EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
 LENGTHS = torch.tensor([3, 7, 1, 5])
@@ -33,8 +33,17 @@ def inputs(batch: int = 4, time: int = 7) -> torch.Tensor:
 
 def random_state(module: RecurrentStack, batch: int = 4):
     return tuple(
-        tuple(type(s)(*(torch.randn_like(part) for part in s)) for s in layer) for layer in module._start(inputs(batch))
+        tuple(d.cell.State(*(torch.randn(batch, width, dtype=torch.float64) for width in widths(d))) for d in layer)
+        for layer in module.layers
     )
+
+
+def widths(direction: Direction) -> list[int]:
+    return [direction.outputs, direction.units][: len(direction.cell.State._fields)]
+
+
+def change(state, of):
+    return tuple(tuple(type(s)(*map(of, s)) for s in layer) for layer in state)
 
 
 def flat(state) -> list[torch.Tensor]:
@@ -45,19 +54,16 @@ def assert_close(a, b, atol: float = 1e-12) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("need_state", [True, False])
-@pytest.mark.parametrize("cell", KERNELS)
-def test_kernel_equals_definition(cell, need_state, monkeypatch):
-    module = stack(cell, residual=True)
-    x, state = inputs(), random_state(module)
-    y, last = module(x, lengths_B=LENGTHS, state=state, need_state=need_state)
-    monkeypatch.setattr("gatework.nn.recurrent.KERNELS", {})
-    want_y, want_last = module(x, lengths_B=LENGTHS, state=state)
-    assert_close(y, want_y)
-    if need_state:
-        assert_close(flat(last), flat(want_last))
-    else:
-        assert last is None
+@EVERY_CELL
+def test_kernels_equal_definition(cell):
+    """float32, which the kernels compute, against float64, which torch and the definition do."""
+    exact = stack(cell, residual=True)
+    module = copy.deepcopy(exact).float()
+    x, state = inputs(), random_state(exact)
+    y, last = module(x.float(), lengths_B=LENGTHS, state=change(state, torch.Tensor.float))
+    want_y, want_last = exact(x, lengths_B=LENGTHS, state=state)
+    assert_close(y.double(), want_y, atol=1e-5)
+    assert_close([part.double() for part in flat(last)], flat(want_last), atol=1e-5)
 
 
 def test_padded_equals_packed_torch_lstm():
@@ -78,21 +84,19 @@ def test_padded_equals_packed_torch_lstm():
     assert_close(got, want)
     assert_close([s.h_BH for layer in last for s in layer], list(h))
     assert_close([s.c_BH for layer in last for s in layer], list(c))
-    assert_close(module(x, lengths_B=LENGTHS, need_state=False)[0], want)
 
 
 @EVERY_CELL
-@pytest.mark.parametrize("need_state", [True, False])
-def test_padding_is_not_read_and_outputs_there_are_zero(cell, need_state):
+def test_padding_is_not_read_and_outputs_there_are_zero(cell):
     module, x = stack(cell), inputs()
-    y, _ = module(x, lengths_B=LENGTHS, need_state=need_state)
+    y, _ = module(x, lengths_B=LENGTHS)
     dirty = x.clone()
     for row, length in zip(dirty, LENGTHS, strict=True):
         row[length:] = 1e6
-    assert_close(module(dirty, lengths_B=LENGTHS, need_state=need_state)[0], y)
+    assert_close(module(dirty, lengths_B=LENGTHS)[0], y)
     for index, length in enumerate(LENGTHS.tolist()):
         assert (y[index, length:] == 0).all()
-        alone, _ = module(x[index : index + 1, :length], need_state=need_state)
+        alone, _ = module(x[index : index + 1, :length])
         assert_close(y[index, :length], alone[0])
 
 
@@ -117,7 +121,7 @@ def test_gradients(cell):
 
     def outputs(*_):
         y, last = module(x, lengths_B=torch.tensor([2, 3]), state=state)
-        return (y, *flat(last), module(x, lengths_B=torch.tensor([2, 3]), state=state, need_state=False)[0])
+        return (y, *flat(last))
 
     assert torch.autograd.gradcheck(outputs, (x, *parts, *weights))
 
@@ -208,36 +212,12 @@ def test_a_coupled_cell_remembers_by_its_input_gate():
     assert not o.any()
 
 
-def test_reverse_is_its_own_inverse_and_gradient():
-    index = reversal(LENGTHS, 7)
-    x = inputs().requires_grad_()
-    turned = reverse(x, index)
-    for row, source, length in zip(turned, x, LENGTHS, strict=True):
-        assert_close(row, torch.cat([source[:length].flip(0), source[length:]]), atol=0)
-    assert_close(reverse(turned, index), x, atol=0)
-    assert torch.autograd.gradcheck(lambda t: reverse(t, index), (x,))
-
-
-def test_lstm_trains_on_the_onednn_kernel():
-    """The speed of training on a CPU rests on it."""
-    if not torch.backends.mkldnn.is_available():
-        pytest.skip("this torch is built without oneDNN")
-    module = RecurrentStack("lstm", 4, 5, bidirectional=True, weight_drop=0.1)
-    x = torch.randn(4, 7, 4, requires_grad=True)
-    nodes, seen = [module(x, lengths_B=LENGTHS, need_state=False)[0].grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        seen.add(node.name())
-        nodes += [parent for parent, _ in node.next_functions if parent is not None]
-    assert any("MkldnnRnnLayer" in name for name in seen)
-
-
 def test_bfloat16_autocast_stays_close():
     module = RecurrentStack("lstm", 4, 5, bidirectional=True)
     x = torch.randn(4, 7, 4)
-    want, _ = module(x, lengths_B=LENGTHS, need_state=False)
+    want, _ = module(x, lengths_B=LENGTHS)
     with torch.autocast("cpu", torch.bfloat16):
-        got, _ = module(x, lengths_B=LENGTHS, need_state=False)
+        got, _ = module(x, lengths_B=LENGTHS)
     torch.testing.assert_close(got.float(), want, rtol=0, atol=0.05)
     got.sum().backward()
 

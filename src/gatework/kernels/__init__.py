@@ -7,7 +7,7 @@ y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
 from __future__ import annotations
 
 from gatework.kernels import crf
-from gatework.kernels.dispatch import available, level, levels
+from gatework.kernels.dispatch import available, level, levels, trains
 from gatework.kernels.parallel import set_threads, threads
 from gatework.kernels.sequence import Packed, both_ways, pack, sequence
 from gatework.kernels.training import recurrent_backward, recurrent_forward, tape_size
@@ -26,4 +26,5 @@ __all__ = [
     "set_threads",
     "tape_size",
     "threads",
+    "trains",
 ]

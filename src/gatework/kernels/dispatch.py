@@ -46,6 +46,11 @@ def level() -> str:
     return known[-1]
 
 
+def trains() -> bool:
+    """Whether the level in use has the training kernels: any but numpy."""
+    return available() and os.environ.get("GATEWORK_LEVEL") != NUMPY
+
+
 def check_level(name: str, what: str = "level") -> str:
     """`name`, if this installation and processor have that level; else a ConfigError."""
     known = levels()

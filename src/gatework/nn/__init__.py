@@ -1,6 +1,7 @@
 """Torch modules: what a network is made of while it is trained.
 
-`LSTM`, `GRU` and `RNN` stand in for those of `torch.nn`; `Network` builds an `Architecture` whole.
+`LSTM`, `GRU` and `RNN` stand in for those of `torch.nn`, `patch_torch` puts their kernels under a program that uses
+torch's; `Network` builds an `Architecture` whole.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from gatework.nn.language_model import PretrainHead
 from gatework.nn.losses import Loss, balanced_class_weights
 from gatework.nn.network import Logits, Network
 from gatework.nn.ngrams import NgramBag
+from gatework.nn.patch import Patch, patch_torch
 from gatework.nn.pooling import Pooling
 from gatework.nn.recurrent import Direction, RecurrentStack, StackState, detach_state
 from gatework.nn.tensors import TensorBatch, to_tensors
@@ -27,6 +29,7 @@ __all__ = [
     "Loss",
     "Network",
     "NgramBag",
+    "Patch",
     "Pooling",
     "PretrainHead",
     "RecurrentStack",
@@ -34,5 +37,6 @@ __all__ = [
     "TensorBatch",
     "balanced_class_weights",
     "detach_state",
+    "patch_torch",
     "to_tensors",
 ]

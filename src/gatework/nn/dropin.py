@@ -1,30 +1,99 @@
-"""`LSTM`, `GRU` and `RNN` as in `torch.nn`, with the regularisers torch lacks.
+"""`LSTM`, `GRU` and `RNN` as in `torch.nn`, on our kernels, with what torch lacks.
 
-Same arguments, same `state_dict` keys, same results, `PackedSequence` too. Three keywords more, each 0 (off) unless
-given, each active in training alone:
+Same arguments, same `state_dict` keys, same results, `PackedSequence` too, whose rows go to the kernels as they are.
+`forward` takes `lengths=` beside padded input: no work on padding, outputs zero there, and the state after each
+sequence's own last step. Three keywords more, each 0 (off) unless given, each active in training alone:
 
     variational_dropout   one mask a sequence on the h that meets the recurrent matrix (Gal and Ghahramani 2016)
-    weight_drop           DropConnect on the recurrent matrices (Merity et al. 2018); keeps torch's fast kernels
+    weight_drop           DropConnect on the recurrent matrices (Merity et al. 2018)
     zoneout               chance that a unit keeps its previous state (Krueger et al. 2017)
+
+The classes are `torch.nn.RNNBase`, not `torch.nn.LSTM` and its like: `torch.compile` refuses to look into those.
+
+L layers, D directions, T time, B sequences, I inputs, H width of h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
-from gatework.cells import CELLS, Cell, scan
-from gatework.nn.dropout import check_chance, dropout, keep_mask
-from gatework.nn.variants import regularised
+from gatework.cells import CELLS, Cell
+from gatework.core.errors import DataError
+from gatework.nn.definition import by_torch
+from gatework.nn.dropout import check_chance, dropout
+from gatework.nn.ops import covered, recurrent, transformed
+from gatework.nn.variants import PLAIN, draw, drop_weights
+
+MODES = {"RNN_TANH": "rnn", "RNN_RELU": "rnn-relu", "GRU": "gru", "LSTM": "lstm"}
+"""torch's names of the cells, and ours."""
 
 
-class _Regularised(nn.RNNBase):
-    """What the three classes share: the keywords, and the way through `cells.scan` where a step is changed."""
+def run_layers(
+    cell: Cell,
+    x: Tensor,
+    lengths_B: Tensor | None,
+    weights: Sequence[Any],
+    state: Sequence[Tensor] | None,
+    *,
+    directions: int,
+    between: Callable[[Tensor], Tensor],
+    variational: float = 0.0,
+    zoneout: float = 0.0,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Layer upon layer.
+
+    Args:
+        x, lengths_B: as `ops.recurrent` takes them.
+        weights: the cell's Params of each layer and direction, layer by layer.
+        state: each part (L x D, B, width); None for zeros.
+        between: what happens to the outputs of all layers but the last: dropout.
+        variational, zoneout: chances of the regularisers.
+    Returns: outputs of the last layer; the parts of the last state, (L x D, B, width).
+    """
+    ends = []
+    for at in range(0, len(weights), directions):
+        params, masks = weights[at : at + directions], PLAIN
+        if variational or zoneout:
+            units = params[0].b_G.shape[0] // len(cell.gates)
+            outputs = params[0].v_PH.shape[0] if cell.projects else units
+            batch = x.shape[1] if lengths_B is None else lengths_B.shape[0]
+            masks = draw(cell, x, batch, directions, outputs, units, variational=variational, zoneout=zoneout)
+        start = None if state is None else [part[at : at + directions] for part in state]
+        x, end = recurrent(cell, x, lengths_B, params, start, masks)
+        ends.append(end)
+        if at + directions < len(weights):
+            x = between(x)
+    return x, ends[0] if len(ends) == 1 else tuple(torch.cat(parts) for parts in zip(*ends, strict=True))
+
+
+def layer_params(cell: Cell, flat: Sequence[Tensor], bias: bool) -> list[Any]:
+    """torch's weights, in its order, as the cell's Params of each layer and direction."""
+    size = (4 if bias else 2) + int(cell.projects)
+    found = []
+    for at in range(0, len(flat), size):
+        w_GI, r_GH, *rest = flat[at : at + size]
+        own, other = (rest[0], rest[1]) if bias else (w_GI.new_zeros(w_GI.shape[0]),) * 2
+        if "rb_G" in cell.Params._fields:
+            found.append(cell.Params(w_GI, r_GH, own, other))
+        else:
+            found.append(cell.Params(w_GI, r_GH, own + other if bias else own, *rest[2 if bias else 0 :]))
+    return found
+
+
+def lengths_of(sizes_T: Tensor) -> Tensor:
+    """Lengths of the sequences, longest first, from the `batch_sizes` of a `PackedSequence`."""
+    falling = -sizes_T.numpy()
+    return torch.from_numpy(np.searchsorted(falling, -np.arange(-falling[0]), side="left"))
+
+
+class _Recurrent(nn.RNNBase):
+    """What the three classes share."""
 
     variational_dropout: float
     weight_drop: float
@@ -34,114 +103,131 @@ class _Regularised(nn.RNNBase):
         self.variational_dropout = check_chance("variational_dropout", variational_dropout)
         self.weight_drop = check_chance("weight_drop", weight_drop)
         self.zoneout = check_chance("zoneout", zoneout)
+        self._cell = CELLS["lstm-projection" if self.proj_size else MODES[self.mode]]
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """As the class of the same name in `torch.nn`."""
-        if not self.training or not (self.variational_dropout or self.weight_drop or self.zoneout):
-            return super().forward(input, hx)
-        with self._dropped_weights():
-            if self.variational_dropout or self.zoneout:
-                return self._forward_by_steps(input, hx)
-            return super().forward(input, hx)
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
+        """As the class of the same name in `torch.nn`.
 
-    @contextmanager
-    def _dropped_weights(self) -> Iterator[None]:
-        """Recurrent matrices with entries dropped, for one call."""
-        whole = self._flat_weights
-        if self.weight_drop:
-            self._flat_weights = [
-                weight * keep_mask(weight.shape, self.weight_drop, weight) if name.startswith("weight_hh") else weight
-                for name, weight in zip(self._flat_weights_names, whole, strict=True)
-                if weight is not None
-            ]
-        try:
-            yield
-        finally:
-            self._flat_weights = whole
-
-    def _forward_by_steps(self, input: Any, hx: Any) -> Any:
+        Args:
+            input: (T, B, I), (B, T, I) with `batch_first`, (T, I) without a batch, or a `PackedSequence`.
+            hx: state to begin with; None for zeros.
+            lengths: steps of each sequence of a padded batch, 1 to T: a tensor or list of B integers.
+        Returns: outputs like `input`, and the last state. With `lengths`, outputs past a length are zero.
+        Raises: DataError: lengths do not fit the batch; RuntimeError, ValueError: shapes do not fit, as in torch.
+        """
         if isinstance(input, PackedSequence):
-            x_TBI, lengths_B = pad_packed_sequence(input)
-            y_TBH, last = self._stack(x_TBI, lengths_B, self._states(hx, len(lengths_B), x_TBI))
-            packed = pack_padded_sequence(y_TBH, lengths_B, enforce_sorted=False)
-            # Packed again in the order the input came in, so that its own indices undo it.
-            order = (input.sorted_indices, input.unsorted_indices)
-            return PackedSequence(packed.data, packed.batch_sizes, *order), last
-        unbatched = input.dim() == 2
-        if unbatched:
+            if lengths is not None:
+                raise DataError("lengths= goes with padded input, got a PackedSequence. It carries its own lengths.")
+            return self._packed(input, hx)
+        if input.dim() not in (2, 3):
+            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
+        alone = input.dim() == 2
+        parts = self._parts(hx, 2 if alone else 3)
+        if alone:
+            if lengths is not None:
+                raise DataError("lengths= goes with a batch, got input of 2 axes. Cut the sequence to its length.")
             input = input.unsqueeze(0 if self.batch_first else 1)
-            hx = _map(hx, lambda part: part.unsqueeze(1))
+            parts = None if parts is None else [part.unsqueeze(1) for part in parts]
+        self._check(input, parts, None)
         x_TBI = input.transpose(0, 1) if self.batch_first else input
-        lengths_B = torch.full((x_TBI.shape[1],), x_TBI.shape[0])
-        y_TBH, last = self._stack(x_TBI, lengths_B, self._states(hx, x_TBI.shape[1], x_TBI))
+        y_TBH, last = self._run(x_TBI, _checked(lengths, x_TBI), parts)
         y = y_TBH.transpose(0, 1) if self.batch_first else y_TBH
-        if unbatched:
-            return y.squeeze(0 if self.batch_first else 1), _map(last, lambda part: part.squeeze(1))
-        return y, last
+        if alone:
+            y, last = y.squeeze(0 if self.batch_first else 1), tuple(part.squeeze(1) for part in last)
+        return y, self._hidden(last)
 
-    def _stack(self, x_TBI: Tensor, lengths_B: Tensor, states: list[Any]) -> tuple[Tensor, Any]:
-        cell, directions = self._cell(), 2 if self.bidirectional else 1
-        last: list[Any] = []
-        for layer in range(self.num_layers):
-            inputs = dropout(x_TBI, self.dropout, self.training) if layer else x_TBI
-            outputs = []
-            for direction in range(directions):
-                place = layer * directions + direction
-                varied = regularised(
-                    cell,
-                    batch=len(lengths_B),
-                    width=self.proj_size or self.hidden_size,
-                    like=x_TBI,
-                    variational=self.variational_dropout,
-                    zoneout=self.zoneout,
-                )
-                params = self._params(cell, layer, direction)
-                y_TBH, end = scan(varied, torch, inputs, lengths_B, states[place], params, reverse=direction == 1)
-                outputs.append(y_TBH)
-                last.append(end)
-            x_TBI = torch.cat(outputs, 2)
-        parts = [torch.stack([state[field] for state in last]) for field in range(len(cell.State._fields))]
-        return x_TBI, tuple(parts) if len(parts) > 1 else parts[0]
+    def _packed(self, input: PackedSequence, hx: Any) -> Any:
+        rows_NI, sizes_T, order_B, back_B = input
+        parts = self._parts(hx, 3)
+        if parts is not None and order_B is not None:
+            parts = [part.index_select(1, order_B) for part in parts]
+        self._check(rows_NI, parts, sizes_T)
+        y_NH, last = self._run(rows_NI, lengths_of(sizes_T), parts)
+        if back_B is not None:
+            last = tuple(part.index_select(1, back_B) for part in last)
+        return PackedSequence(y_NH, sizes_T, order_B, back_B), self._hidden(last)
 
-    def _cell(self) -> Cell:
-        names = {"RNN_TANH": "rnn", "RNN_RELU": "rnn-relu", "GRU": "gru", "LSTM": "lstm"}
-        return CELLS["lstm-projection" if self.proj_size else names[self.mode]]
-
-    def _params(self, cell: Cell, layer: int, direction: int) -> Any:
-        weights = dict(zip(self._flat_weights_names, self._flat_weights, strict=True))
-        suffix = f"l{layer}{'_reverse' if direction else ''}"
-        w_GI, r_GH = weights[f"weight_ih_{suffix}"], weights[f"weight_hh_{suffix}"]
-        # torch registers all four for every layer.
-        assert w_GI is not None
-        assert r_GH is not None
-        own = weights[f"bias_ih_{suffix}"] if self.bias else w_GI.new_zeros(len(w_GI))
-        recurrent = weights[f"bias_hh_{suffix}"] if self.bias else w_GI.new_zeros(len(w_GI))
-        assert own is not None
-        assert recurrent is not None
-        if self.mode == "GRU":
-            return cell.Params(w_GI, r_GH, own, recurrent)
-        extra = [weights[f"weight_hr_{suffix}"]] if self.proj_size else []
-        return cell.Params(w_GI, r_GH, own + recurrent, *extra)
-
-    def _states(self, hx: Any, batch: int, like: Tensor) -> list[Any]:
-        """The initial state of each layer and direction, in torch's order."""
-        cell, count = self._cell(), self.num_layers * (2 if self.bidirectional else 1)
-        if hx is None:
-            zero = cell.initial_state(
-                torch, batch, self.hidden_size, self.proj_size, dtype=like.dtype, device=like.device
+    def _run(self, x: Tensor, lengths_B: Tensor | None, parts: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        flat = [getattr(self, name) for name in self._flat_weights_names]
+        directions = 2 if self.bidirectional else 1
+        varied = self.training and (self.variational_dropout or self.zoneout or self.weight_drop)
+        if not varied and not covered(x, flat[0]) and not (transformed() and lengths_B is not None):
+            if parts is None:
+                parts = self._zero_state(x, lengths_B)
+            return by_torch(
+                self._cell,
+                x,
+                lengths_B,
+                flat,
+                parts,
+                directions=directions,
+                bias=self.bias,
+                layers=self.num_layers,
+                dropout=self.dropout if self.training else 0.0,
             )
-            return [zero] * count
-        parts = hx if isinstance(hx, tuple | list) else (hx,)
-        return [cell.State(*(part[place] for part in parts)) for place in range(count)]
+        weights = layer_params(self._cell, flat, self.bias)
+        if self.training and self.weight_drop:
+            weights = [drop_weights(params, self.weight_drop) for params in weights]
+        return run_layers(
+            self._cell,
+            x,
+            lengths_B,
+            weights,
+            parts,
+            directions=directions,
+            between=lambda y: dropout(y, self.dropout, self.training),
+            variational=self.variational_dropout if self.training else 0.0,
+            zoneout=self.zoneout if self.training else 0.0,
+        )
+
+    def _zero_state(self, x: Tensor, lengths_B: Tensor | None) -> list[Tensor]:
+        batch = x.shape[1] if lengths_B is None else len(lengths_B)
+        count = self.num_layers * (2 if self.bidirectional else 1)
+        widths = [self.proj_size or self.hidden_size, self.hidden_size]
+        return [x.new_zeros(count, batch, width) for width in widths[: len(self._cell.State._fields)]]
+
+    def _parts(self, hx: Any, axes: int) -> list[Tensor] | None:
+        """h, and c of an LSTM. Raises RuntimeError where they have another number of axes."""
+        if hx is None:
+            return None
+        parts = list(hx) if isinstance(hx, tuple | list) else [hx]
+        if any(part.dim() != axes for part in parts):
+            kind = "unbatched 2-D" if axes == 2 else "batched 3-D"
+            got = ", ".join(f"{part.dim()}-D" for part in parts)
+            names = "hx and cx" if len(parts) > 1 else "hx"
+            raise RuntimeError(f"For {kind} input, {names} should also be {axes}-D but got ({got}) tensors")
+        return parts
+
+    def _check(self, input: Tensor, parts: list[Tensor] | None, sizes_T: Tensor | None) -> None:
+        """torch's own checks of the input and of the state."""
+        self.check_input(input, sizes_T)
+        if parts is None:
+            return
+        expected = self.get_expected_hidden_size(input, sizes_T)
+        for part, width in zip(parts, (expected[2], self.hidden_size), strict=False):
+            self.check_hidden_size(part, (*expected[:2], width))
+
+    def _hidden(self, parts: Sequence[Tensor]) -> Any:
+        return tuple(parts) if self.mode == "LSTM" else parts[0]
 
 
-def _map(state: Any, change: Any) -> Any:
-    if state is None or isinstance(state, Tensor):
-        return None if state is None else change(state)
-    return tuple(change(part) for part in state)
+def _checked(lengths: Any, x_TBI: Tensor) -> Tensor | None:
+    """`lengths` as int64 on the CPU. Values are checked here, but under a compiler, which does not know them yet."""
+    if lengths is None:
+        return None
+    lengths_B = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
+    time, batch = x_TBI.shape[:2]
+    if lengths_B.shape != (batch,) or (
+        not torch.compiler.is_compiling() and batch and not 1 <= lengths_B.min() <= lengths_B.max() <= time
+    ):
+        raise DataError(
+            f"lengths must be {batch} lengths from 1 to {time} for this input, got {lengths_B.tolist()}. "
+            "Drop empty sequences before batching."
+        )
+    return lengths_B
 
 
-class LSTM(_Regularised, nn.LSTM):
+class LSTM(_Recurrent):
     """`torch.nn.LSTM`, with the keywords of this module."""
 
     def __init__(
@@ -152,11 +238,11 @@ class LSTM(_Regularised, nn.LSTM):
         zoneout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        nn.LSTM.__init__(self, *args, **kwargs)
+        super().__init__("LSTM", *args, **kwargs)
         self._set(variational_dropout, weight_drop, zoneout)
 
 
-class GRU(_Regularised, nn.GRU):
+class GRU(_Recurrent):
     """`torch.nn.GRU`, with the keywords of this module."""
 
     def __init__(
@@ -167,11 +253,13 @@ class GRU(_Regularised, nn.GRU):
         zoneout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        nn.GRU.__init__(self, *args, **kwargs)
+        if "proj_size" in kwargs:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        super().__init__("GRU", *args, **kwargs)
         self._set(variational_dropout, weight_drop, zoneout)
 
 
-class RNN(_Regularised, nn.RNN):
+class RNN(_Recurrent):
     """`torch.nn.RNN`, with the keywords of this module."""
 
     def __init__(
@@ -182,5 +270,13 @@ class RNN(_Regularised, nn.RNN):
         zoneout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        nn.RNN.__init__(self, *args, **kwargs)
+        if "proj_size" in kwargs:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        if len(args) > 3:  # torch takes the nonlinearity fourth
+            args, kwargs = args[:3] + args[4:], {**kwargs, "nonlinearity": args[3]}
+        self.nonlinearity = kwargs.pop("nonlinearity", "tanh")
+        modes = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
+        if self.nonlinearity not in modes:
+            raise ValueError(f"Unknown nonlinearity '{self.nonlinearity}'. Select from 'tanh' or 'relu'.")
+        super().__init__(modes[self.nonlinearity], *args, **kwargs)
         self._set(variational_dropout, weight_drop, zoneout)

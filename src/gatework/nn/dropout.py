@@ -9,6 +9,8 @@ B sequences, T time, F width.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,16 +28,35 @@ def check_chance(name: str, chance: float) -> float:
 
 def keep_mask(shape: torch.Size | tuple[int, ...], chance: float, like: Tensor) -> Tensor:
     """0 with probability `chance`, else 1 / (1 - chance): a factor whose mean is 1, in `like`'s dtype and device."""
-    if like.device.type != "cpu":
+    if _plain_draws(like.device):
         return torch.nn.functional.dropout(like.new_ones(shape), chance)
-    count = 1
-    for size in shape:
-        count *= size
-    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
-    # At least one level and never all: a chance however small or large still does something.
-    dropped = min(max(round(chance * LEVELS), 1), LEVELS - 1)
-    kept = words.view(torch.int16)[:count].view(shape) >= dropped - LEVELS // 2
-    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - dropped))
+    levels = _levels(chance)
+    kept = _draws(shape, like.device) >= levels - LEVELS // 2
+    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - levels))
+
+
+def chosen(shape: torch.Size | tuple[int, ...], chance: float, device: torch.device) -> Tensor:
+    """1 with probability `chance`, else 0, in uint8."""
+    if _plain_draws(device):
+        return (torch.rand(shape, device=device) < chance).to(torch.uint8)
+    return (_draws(shape, device) < _levels(chance) - LEVELS // 2).view(torch.uint8)
+
+
+def _plain_draws(device: torch.device) -> bool:
+    """Where a compiler fuses torch's own draws, or a GPU makes them, words in parts gain nothing."""
+    return device.type != "cpu" or torch.compiler.is_compiling()
+
+
+def _levels(chance: float) -> int:
+    """At least one level and never all: a chance however small or large still does something."""
+    return min(max(round(chance * LEVELS), 1), LEVELS - 1)
+
+
+def _draws(shape: torch.Size | tuple[int, ...], device: torch.device) -> Tensor:
+    """Evenly spread int16."""
+    count = math.prod(shape)
+    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device).random_(-(2**63), 2**63 - 1)
+    return words.view(torch.int16)[:count].view(shape)
 
 
 def dropout(x: Tensor, chance: float, training: bool) -> Tensor:

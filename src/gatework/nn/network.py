@@ -103,7 +103,7 @@ class Network(nn.Module):
     def forward(self, batch: TensorBatch) -> Logits:
         """Logits of each sequence."""
         x_WTE = self.embed(batch)
-        y_WTP, _ = self.encoder(x_WTE, lengths_B=batch.lengths_W, need_state=False)
+        y_WTP, _ = self.encoder(x_WTE, lengths_B=batch.lengths_W)
         y_WTP = dropout(y_WTP, self.dropout, self.training)
         pooled_BP = self.pooling(
             y_WTP, lengths_W=batch.lengths_W, sequence_W=batch.sequence_W, sequences=batch.sequences
