@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.shapes import Case, Float32, Weights
+from benchmarks.shapes import Case, Weights
 
 Answers = Mapping[str, npt.NDArray[Any]]
 """Arrays by name: `y` (T, B, D H); in training also `dx` (T, B, I) and `w0 r0 b0 w1 r1 b1`."""
@@ -184,7 +184,6 @@ class GateworkModule(_Torch):
     """`gatework.nn.LSTM` on a `PackedSequence`, with autograd."""
 
     name, framework, ours = "gatework.nn", "gatework.nn", True
-    does = frozenset({"inference float32", "training float32"})
 
     call = TorchPacked.call
 

@@ -85,8 +85,13 @@ def _error(kind: str, name: str) -> Any:
 
 
 def _int8_error(files: Files) -> float | None:
-    ours, theirs = (files.kernels.worst_error("inference int8 ragged", 1, name, "y") for name in ("gatework", PEERS[2]))
-    return ours / theirs if ours and theirs else None
+    """The largest over the shapes of our error over ONNX Runtime's."""
+    what, found = "inference int8 ragged", []
+    for case in files.kernels.cases(what, 1):
+        ours, theirs = (files.kernels.of(what, 1, case).get(name, {}).get("error") for name in ("gatework", PEERS[2]))
+        if ours and theirs:
+            found.append(ours["y"] / theirs["y"])
+    return max(found) if found else None
 
 
 def _step(precision: str, units: int) -> Any:
@@ -160,7 +165,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(title="bf16 inference over the best peer", floor=1.65, target=1.9, value=_over("inference bfloat16", PEERS)),
     Goal(title="int8 inference over ONNX Runtime int8 with lengths", floor=2.0, target=2.5,
          value=_over("inference int8", PEERS[2])),
-    Goal(title="int8 error over that of ONNX Runtime int8", floor=1.0, target=1.0, value=_int8_error,
+    Goal(title="int8 error over that of ONNX Runtime int8, the worst shape", floor=1.0, target=1.0, value=_int8_error,
          lower_is_better=True),
     Goal(title="full length, fp32 inference over the best peer", floor=1.0, target=1.15,
          value=_over("inference float32", PEERS, "full")),

@@ -31,9 +31,10 @@ from benchmarks.shapes import SEED, Shape, ragged
 WORDS, EMBEDDING, UNITS, TAGS = 10_000, 100, 200, (20, 60)
 BATCH = Shape(40, 32, EMBEDDING, UNITS, 2)
 BATCHES, CHECKED_STEPS = 8, 3
-CRFS = {"gatework": "gatework", "torch packed": "pytorch-crf"}
-"""Forms that are timed as a CRF alone, and their names there."""
 FORMS = {"gatework": "gatework.nn", "torch packed": "torch", "torch padded": "torch"}
+
+
+CRF_PARTS = ("transitions", "start_transitions", "end_transitions")
 
 
 def batches(tags: int) -> list[dict[str, Any]]:
@@ -66,7 +67,7 @@ def make_crf(form: str, tags: int) -> Any:
 
     if not hasattr(nn, "CRF"):
         raise Missing("this Gatework has no nn.CRF")
-    return nn.CRF(tags, batch_first=True)
+    return nn.CRF(tags)
 
 
 def make_tagger(form: str, tags: int, dropout: float) -> Any:
@@ -105,17 +106,8 @@ def make_tagger(form: str, tags: int, dropout: float) -> Any:
 def crf_loss(form: str, crf: Any, emissions_BTK: Any, batch: dict[str, Any]) -> Any:
     """Negative log-likelihood of the tags, summed over the sentences."""
     if form == "gatework":
-        return crf(emissions_BTK, batch["tags"], lengths=batch["lengths"], reduction="sum")
+        return crf(emissions_BTK, batch["tags"], batch["lengths"], reduction="sum")
     return -crf(emissions_BTK, batch["tags"], mask=batch["mask"], reduction="sum")
-
-
-def crf_decode(form: str, crf: Any, emissions_BTK: Any, batch: dict[str, Any]) -> list[list[int]]:
-    """The best tags of each sentence."""
-    if form == "gatework":
-        paths: list[list[int]] = crf.decode(emissions_BTK, lengths=batch["lengths"])
-        return paths
-    best: list[list[int]] = crf.decode(emissions_BTK, mask=batch["mask"])
-    return best
 
 
 def _lstm(form: str) -> Any:
@@ -132,8 +124,79 @@ def _crf_weights(tags: int) -> dict[str, Any]:
     import torch
 
     rng = np.random.default_rng(SEED)
-    sizes = {"transitions": (tags, tags), "start_transitions": (tags,), "end_transitions": (tags,)}
-    return {name: torch.from_numpy(rng.normal(size=size).astype(np.float32)) for name, size in sizes.items()}
+    sizes = ((tags, tags), (tags,), (tags,))
+    weights = (torch.from_numpy(rng.normal(size=size).astype(np.float32)) for size in sizes)
+    return dict(zip(CRF_PARTS, weights, strict=True))
+
+
+class TorchCrf:
+    """A CRF module: ours or that of pytorch-crf."""
+
+    def __init__(self, form: str, crf: Any, emissions_BTK: Any, batch: dict[str, Any]) -> None:
+        self.form, self.crf, self.batch = form, crf, batch
+        self.emissions_BTK = emissions_BTK.clone().requires_grad_()
+
+    def viterbi(self) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        """The best tags of each sentence."""
+        import torch
+
+        emissions_BTK, batch = self.emissions_BTK.detach(), self.batch
+        if self.form == "gatework":
+            run = torch.inference_mode()(lambda: self.crf.decode(emissions_BTK, batch["lengths"]))
+            return run, lambda found: _paths(found[0].tolist(), batch)
+        return torch.inference_mode()(lambda: self.crf.decode(emissions_BTK, mask=batch["mask"])), list
+
+    def loss(self) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        """The loss and the gradients of everything."""
+        parts = [getattr(self.crf, part) for part in CRF_PARTS]
+
+        def run() -> Any:
+            self.emissions_BTK.grad = None
+            self.crf.zero_grad(set_to_none=True)
+            loss = crf_loss(self.form, self.crf, self.emissions_BTK, self.batch)
+            loss.backward()
+            return loss
+
+        return run, lambda loss: [loss.item(), *(one.grad.numpy().copy() for one in (self.emissions_BTK, *parts))]
+
+
+class KernelCrf:
+    """`gatework.kernels.crf`, array in and array out, time first."""
+
+    def __init__(self, form: str, crf: Any, emissions_BTK: Any, batch: dict[str, Any]) -> None:
+        from gatework.kernels import crf as kernels
+
+        self.kernels: Any = kernels
+        self.scores = kernels.Scores(*(getattr(crf, part).detach().numpy() for part in CRF_PARTS))
+        self.emissions_TBK = np.ascontiguousarray(emissions_BTK.numpy().swapaxes(0, 1))
+        self.tags_TB = np.ascontiguousarray(batch["tags"].numpy().T)
+        self.lengths_B, self.batch = batch["lengths"].numpy(), batch
+
+    def viterbi(self) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        """The best tags of each sentence."""
+        run = functools.partial(self.kernels.viterbi, self.emissions_TBK, self.lengths_B, self.scores)
+        return run, lambda found: _paths(found[0].T.tolist(), self.batch)
+
+    def loss(self) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        """The loss and the gradients of everything."""
+        given = self.emissions_TBK, self.tags_TB, self.lengths_B, self.scores
+
+        def read(found: Any) -> list[Any]:
+            nll_B, gradients = found
+            return [nll_B.sum(), gradients.emissions.swapaxes(0, 1), *gradients[1:]]
+
+        return functools.partial(self.kernels.nll_and_gradients, *given), read
+
+
+def _paths(tags_BT: list[list[int]], batch: dict[str, Any]) -> list[list[int]]:
+    return [tags[:length] for tags, length in zip(tags_BT, batch["lengths"].tolist(), strict=True)]
+
+
+CRFS: dict[str, dict[str, Any]] = {
+    "gatework": {"gatework": KernelCrf, "gatework.nn": TorchCrf},
+    "torch packed": {"pytorch-crf": TorchCrf},
+}
+"""The CRF alone: contestants of each form."""
 
 
 class Stand:
@@ -168,37 +231,21 @@ class Stand:
         self.runs.clear()
         answers, left_out, batch = {}, {}, batches(tags)[0]
         torch.manual_seed(SEED)
-        emissions_BTK = torch.randn(BATCH.B, BATCH.T, tags, requires_grad=what != "viterbi")
-        for form, name in CRFS.items():
+        emissions_BTK = torch.randn(BATCH.B, BATCH.T, tags)
+        for form, contestants in CRFS.items():
             if form not in self.forms:
                 continue
             try:
                 crf = make_crf(form, tags)
             except Missing as error:
-                left_out[name] = str(error)
+                left_out[form] = str(error)
                 continue
             with torch.no_grad():
                 for part, weight in _crf_weights(tags).items():
                     getattr(crf, part).copy_(weight)
-
-            def viterbi(form: str = form, crf: Any = crf) -> Any:
-                with torch.inference_mode():
-                    return crf_decode(form, crf, emissions_BTK, batch)
-
-            def gradients(form: str = form, crf: Any = crf) -> Any:
-                emissions_BTK.grad = None
-                crf.zero_grad(set_to_none=True)
-                loss = crf_loss(form, crf, emissions_BTK, batch)
-                loss.backward()
-                return loss
-
-            self.runs[name] = viterbi if what == "viterbi" else gradients
-            found = self.runs[name]()
-            if what == "viterbi":
-                answers[name] = [list(map(int, path)) for path in found]
-            else:
-                grads = (emissions_BTK.grad, *(getattr(crf, part).grad for part in _crf_weights(tags)))
-                answers[name] = [found.item(), *(grad.numpy().copy() for grad in grads)]
+            for name, kind in contestants.items():
+                self.runs[name], read = getattr(kind(form, crf, emissions_BTK, batch), what.split()[0])()
+                answers[name] = read(self.runs[name]())
         return answers, left_out
 
     def burst(self, name: str) -> list[float]:
@@ -223,16 +270,17 @@ def _step(trained: tuple[Any, Any], batch: dict[str, Any]) -> Any:
 
 
 def disagreement(answers: dict[str, Any]) -> str:
-    """How ours differs from torch packed or pytorch-crf; empty where both are there and agree, or one is not."""
-    ours, theirs = answers.get("gatework"), answers.get("torch packed", answers.get("pytorch-crf"))
-    if ours is None or theirs is None:
-        return ""
-    for a, b in zip(ours, theirs, strict=True):
-        if isinstance(a, list):
-            if a != b:
-                return "best tags differ"
-        elif not np.allclose(a, b, rtol=2e-4, atol=2e-4):
-            return f"largest difference {np.abs(np.asarray(a) - np.asarray(b)).max():.3g}"
+    """How ours differ from torch packed or pytorch-crf; empty where none does. Padded torch is another model."""
+    theirs = answers.get("torch packed", answers.get("pytorch-crf"))
+    for name in ("gatework", "gatework.nn"):
+        if theirs is None or name not in answers:
+            continue
+        for a, b in zip(answers[name], theirs, strict=True):
+            if isinstance(a, list):
+                if a != b:
+                    return f"{name}: best tags differ"
+            elif not np.allclose(a, b, rtol=2e-4, atol=2e-4):
+                return f"{name}: differs by {np.abs(np.asarray(a) - np.asarray(b)).max():.3g}"
     return ""
 
 
