@@ -18,8 +18,9 @@ from gatework.core.tag_scheme import constraints
 from gatework.kernels import crf
 from oracles import crf as oracle
 
-EVERY_LEVEL = pytest.mark.parametrize("level", kernels.levels())
-COMPILED = pytest.mark.parametrize("level", kernels.levels()[1:])
+LEVELS = [level for level in kernels.levels() if level != "avx512bf16"]  # which takes the code of avx512
+EVERY_LEVEL = pytest.mark.parametrize("level", LEVELS)
+COMPILED = pytest.mark.parametrize("level", LEVELS[1:])
 SIZES = (1, 2, 3, 15, 16, 17, 31, 33, 60, 129)
 
 
@@ -59,6 +60,17 @@ def random_case(rng, T, K, lengths, *, scale=1.0, forbid=0.0, spoil_padding=True
     return Case(e, tags, lengths_B, crf.Scores(transitions, start, end))
 
 
+_answers = {}
+
+
+def answer(expectations, arrays):
+    """What an oracle says; kept, since every level asks for the same."""
+    key = (expectations, *(part.tobytes() for part in arrays))
+    if key not in _answers:
+        _answers[key] = expectations(*arrays)
+    return _answers[key]
+
+
 def check_against_oracle(case, level, expectations=oracle.expectations):
     nll_B, gradients = crf.nll_and_gradients(case.e_TBK, case.tags_TB, case.lengths_B, case.scores, level=level)
     p_TBK = crf.marginals(case.e_TBK, case.lengths_B, case.scores, level=level)
@@ -67,7 +79,7 @@ def check_against_oracle(case, level, expectations=oracle.expectations):
     moves, first, last = np.zeros((K, K)), np.zeros(K), np.zeros(K)
     for b, length in enumerate(case.lengths_B):
         arrays, gold = case.sequence(b)
-        want = expectations(*arrays) if length else oracle.expectations(*arrays)
+        want = answer(expectations if length else oracle.expectations, arrays)
         score = oracle.path_score(*arrays, gold)
         size = abs(want.log_z) + (abs(score) if np.isfinite(score) else 0) + 1
         np.testing.assert_allclose(log_z_B[b], want.log_z, rtol=0, atol=1e-6 * size)
@@ -194,7 +206,7 @@ def test_viterbi_has_the_same_bits_at_every_level():
     for seed in range(5):
         rng = np.random.default_rng(seed)
         case = random_case(rng, 30, 21, [30, 17, 30, 4, 0], scale=100.0)
-        answers = [crf.viterbi(case.e_TBK, case.lengths_B, case.scores, level=level) for level in kernels.levels()]
+        answers = [crf.viterbi(case.e_TBK, case.lengths_B, case.scores, level=level) for level in LEVELS]
         for tags, best_B in answers[1:]:
             np.testing.assert_array_equal(tags, answers[0][0])
             np.testing.assert_allclose(best_B, answers[0][1], rtol=1e-7)

@@ -13,7 +13,7 @@ T time, B sequences, K tags, N tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,7 +105,7 @@ def viterbi(emissions: Any, lengths_B: Any, scores: Scores, *, level: str | None
     tags = np.empty(call.emissions.shape[:-1], dtype=np.int64)
     best_B = np.empty(call.batch, dtype=np.float32)
     if call.native is not None:
-        call.native.viterbi(call.level, call.emissions, call.lengths, *call.scores, tags, best_B)
+        call.compiled(call.native.viterbi, call.level, *call.arrays, tags, best_B)
         return tags, best_B
     tags[:] = 0
     for b, rows in call.sequences():
@@ -126,7 +126,7 @@ def n_best(
     best_Bn = np.full((call.batch, n), -np.inf, dtype=np.float32)
     tags = np.zeros((n, *call.emissions.shape[:-1]), dtype=np.int64)
     if call.native is not None:
-        call.native.n_best(call.emissions, call.lengths, *call.scores, tags, best_Bn)
+        call.compiled(call.native.n_best, *call.arrays, tags, best_Bn)
         return tags, best_Bn
     for b, rows in call.sequences():
         for place, (score, path) in enumerate(definition.n_best(call.emissions[rows], call.scores, n)):
@@ -141,24 +141,34 @@ class _Call:
         self.level = dispatch.level() if level is None else dispatch.check_level(level)
         self.native = None if self.level == dispatch.NUMPY else dispatch.extension().crf
         array = np.asarray(emissions, dtype=np.float32)
-        if array.ndim not in (2, 3):
-            raise DataError(f"emissions have shape {array.shape}, expected (T, B, K) or (N, K).")
-        if array.strides[-1] != array.itemsize or any(stride % array.itemsize for stride in array.strides):
+        if array.ndim and array.strides[-1] != 4:
             array = np.ascontiguousarray(array)
         self.emissions = array
         self.lengths = np.ascontiguousarray(lengths_B, dtype=np.int64)
         self.scores = Scores(*(np.ascontiguousarray(part, dtype=np.float32) for part in scores))
-        tags = array.shape[-1]
+        self.arrays = (self.emissions, self.lengths, *self.scores)
+        self.batch = len(self.lengths) if self.lengths.ndim == 1 else 0
+        if self.native is None or array.ndim not in (2, 3):
+            self.check()
+
+    def compiled(self, kernel: Callable[..., None], *arguments: Any) -> None:
+        """Call a kernel, which checks everything itself, and say in our words what it did not like."""
+        try:
+            kernel(*arguments)
+        except (ValueError, TypeError) as error:
+            self.check()
+            raise _cannot(self, error) from None
+
+    def check(self) -> None:
+        """Raises: DataError: shapes or lengths do not fit."""
+        lengths, shape = self.lengths, self.emissions.shape
+        if len(shape) not in (2, 3):
+            raise DataError(f"emissions have shape {shape}, expected (T, B, K) or (N, K).")
+        tags, packed = shape[-1], len(shape) == 2
         for name, part, want in zip(Scores._fields, self.scores, [(tags, tags), (tags,), (tags,)], strict=True):
             if part.shape != want or not tags:
                 raise DataError(f"{name} has shape {part.shape}, but the emissions have {tags} tags: expected {want}.")
-        self.batch = len(self.lengths) if self.lengths.ndim == 1 else -1
-        self._check_lengths()
-
-    def _check_lengths(self) -> None:
-        lengths, shape = self.lengths, self.emissions.shape
-        packed = self.emissions.ndim == 2
-        good = self.batch >= 0 and (packed or self.batch == shape[1])
+        good = lengths.ndim == 1 and (packed or self.batch == shape[1])
         good = good and not (lengths < 0).any() and not (lengths > shape[0]).any()
         if good and packed:
             good = int(lengths.sum()) == shape[0] and not (lengths[1:] > lengths[:-1]).any()
@@ -183,7 +193,7 @@ class _Call:
             yield b, (starts[:length] + b if self.emissions.ndim == 2 else (slice(length), b))
 
 
-def _native_error(call: _Call, error: ValueError) -> DataError:
+def _cannot(call: _Call, error: Exception) -> DataError:
     return DataError(f"a CRF of {call.emissions.shape[-1]} tags cannot take this: {error}.")
 
 
@@ -192,12 +202,7 @@ def _forward(call: _Call, tags: Any) -> Float32:
     nll_B = np.empty(call.batch, dtype=np.float32)
     if call.native is not None:
         none = (None,) * 4
-        try:
-            call.native.forward_backward(
-                call.level, call.emissions, call.lengths, *call.scores, gold, None, nll_B, *none
-            )
-        except ValueError as error:
-            raise _native_error(call, error) from None
+        call.compiled(call.native.forward_backward, call.level, *call.arrays, gold, None, nll_B, *none)
         return nll_B
     for b, rows in call.sequences():
         log_z = definition.log_partition(call.emissions[rows], call.scores)
@@ -212,13 +217,11 @@ def _forward_backward(call: _Call, tags: Any, weights_B: Any) -> tuple[Float32, 
         raise DataError(f"weights_B has shape {weights.shape}, expected {(call.batch,)}: one weight a sequence.")
     nll_B = np.empty(call.batch, dtype=np.float32)
     if call.native is not None:
-        gradients = Gradients(*(np.empty(part.shape, dtype=np.float32) for part in (call.emissions, *call.scores)))
-        try:
-            call.native.forward_backward(
-                call.level, call.emissions, call.lengths, *call.scores, gold, weights, nll_B, *gradients
-            )
-        except ValueError as error:
-            raise _native_error(call, error) from None
+        # Batch-first emissions get batch-first gradients, but a row must stay in one piece.
+        beside = np.empty_like(call.emissions)
+        beside = beside if beside.strides[-1] == beside.itemsize else np.empty(beside.shape, dtype=np.float32)
+        gradients = Gradients(beside, *(np.empty_like(part) for part in call.scores))
+        call.compiled(call.native.forward_backward, call.level, *call.arrays, gold, weights, nll_B, *gradients)
         return nll_B, gradients
     sums = [np.zeros(part.shape) for part in (call.emissions, *call.scores)]
     for b, rows in call.sequences():
@@ -242,6 +245,6 @@ def _forward_backward(call: _Call, tags: Any, weights_B: Any) -> tuple[Float32, 
 
 def _minus_gold(call: _Call, log_z: float, rows: Any, tags_L: Int64) -> float:
     if (tags_L < 0).any() or (tags_L >= call.emissions.shape[-1]).any():
-        raise _native_error(call, ValueError("a tag is below 0 or not below the number of tags"))
+        raise _cannot(call, ValueError("a tag is below 0 or not below the number of tags"))
     gold = definition.score(call.emissions[rows], call.scores, tags_L)
     return log_z - gold if log_z > -np.inf else np.nan

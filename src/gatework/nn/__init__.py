@@ -7,6 +7,7 @@ torch's; `Network` builds an `Architecture` whole.
 from __future__ import annotations
 
 from gatework.nn.characters import CharacterComposition
+from gatework.nn.crf import CRF
 from gatework.nn.dropin import GRU, LSTM, RNN
 from gatework.nn.embedding import Embedding
 from gatework.nn.language_model import PretrainHead
@@ -19,6 +20,7 @@ from gatework.nn.recurrent import Direction, RecurrentStack, StackState, detach_
 from gatework.nn.tensors import TensorBatch, to_tensors
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "RNN",
