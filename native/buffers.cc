@@ -9,7 +9,12 @@ namespace gatework {
 namespace {
 
 constexpr std::size_t kHeader = 64;
-constexpr std::size_t kMostKept = std::size_t{1} << 29;  // bytes in all
+#ifdef __SANITIZE_ADDRESS__  // each block as large as asked for and used once, so that what lies beyond is noticed
+constexpr bool kExact = true;
+#else
+constexpr bool kExact = false;
+#endif
+constexpr std::size_t kMostKept = kExact ? 0 : std::size_t{1} << 29;  // bytes in all
 constexpr int kMostBlocks = 24;
 
 struct Header {
@@ -51,7 +56,7 @@ void* take_block(std::size_t bytes) {
             return block;
         }
     }
-    const std::size_t rounded = (bytes + bytes / 8 + 63) / 64 * 64;  // the next batch may be a little larger
+    const std::size_t rounded = kExact ? bytes : (bytes + bytes / 8 + 63) / 64 * 64;  // the next batch may be larger
     char* block = static_cast<char*>(::operator new[](rounded + kHeader, std::align_val_t{64})) + kHeader;
     header_of(block)->bytes = rounded;
     return block;

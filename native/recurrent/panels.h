@@ -256,28 +256,27 @@ static void to_operand(Precision precision, const float* from, std::int64_t dept
         return;
     }
     std::uint8_t* out = static_cast<std::uint8_t*>(to);
-    float largest = 1.0f;
-    if (!unit) {
-        Vec most = constant(0.0f);
-        std::int64_t k = 0;
-        for (; k + kLanes <= depth; k += kLanes) most = larger(as_float(as_int(load(from + k)) & 0x7FFFFFFF), most);
-        float lanes[kLanes];
-        store(lanes, most);
-        largest = 0.0f;
-        for (int l = 0; l < kLanes; ++l) largest = lanes[l] > largest || lanes[l] != lanes[l] ? lanes[l] : largest;
-        for (; k < depth; ++k) {
-            const float size = from[k] < 0.0f ? -from[k] : from[k];
-            largest = size > largest || size != size ? size : largest;
-        }
-    }
-    *scale = largest;
-    const float factor = largest > 0.0f && largest - largest == 0.0f ? 127.0f / largest : 0.0f;
+    Int most = constant_int(0);  // sizes compare as integers do, and NaN is the largest
     std::int64_t k = 0;
+    for (; k + kLanes <= depth; k += kLanes) most = larger_int(as_int(load(from + k)) & 0x7FFFFFFF, most);
+    float lanes[kLanes];
+    store(lanes, as_float(most));
+    float largest = 0.0f;
+    for (int l = 0; l < kLanes; ++l) largest = lanes[l] > largest || lanes[l] != lanes[l] ? lanes[l] : largest;
+    for (; k < depth; ++k) {
+        const float size = from[k] < 0.0f ? -from[k] : from[k];
+        largest = size > largest || size != size ? size : largest;
+    }
+    const bool finite = largest - largest == 0.0f;
+    if (unit && largest <= 1.0f) largest = 1.0f;
+    *scale = largest;
+    const float factor = largest > 0.0f && finite ? 127.0f / largest : 0.0f;
+    k = 0;
     // Adding 1.5 x 2^23 rounds to an integer, kept in the low bits; 128 more shifts it to unsigned.
     for (; k + kLanes <= depth; k += kLanes)
         store_low_bytes(out + k, as_int(load(from + k) * factor + (12582912.0f + 128.0f)));
     for (; k < depth; ++k) {
-        const float value = from[k] * factor;
+        const float value = finite ? from[k] * factor : 0.0f;
         out[k] = (std::uint8_t)((std::int32_t)(value < 0.0f ? value - 0.5f : value + 0.5f) + 128);
     }
     for (; k % 4; ++k) out[k] = 128;

@@ -24,6 +24,7 @@ static inline Vec larger(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (_
 static inline Vec smaller(Vec a, Vec b) { return a < b ? a : b; }  // b where either is NaN
 static inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 #endif
+static inline Int larger_int(Int a, Int b) { return a > b ? a : b; }
 
 #else
 
@@ -56,6 +57,7 @@ static inline Vec as_float(Int a) { Vec r; std::memcpy(&r, &a, sizeof r); return
 static inline Int as_int(Vec a) { Int r; std::memcpy(&r, &a, sizeof r); return r; }
 static inline Vec smaller(Vec a, Vec b) { GATEWORK_EACH b.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return b; }
 static inline Vec larger(Vec a, Vec b) { GATEWORK_EACH b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
+static inline Int larger_int(Int a, Int b) { GATEWORK_EACH b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
 
 #endif
 
