@@ -20,13 +20,14 @@ inline void require(bool condition, const char* message) {
 
 class View {
 public:
-    // type: 'f' float32, 'l' int64, 'B' uint8 or bool
+    // type: 'f' float32, 'l' int64, 'H' uint16, 'B' uint8 or bool
     View(nanobind::handle array, char type, bool writable) {
         if (PyObject_GetBuffer(array.ptr(), &buffer_, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
             throw nanobind::python_error();
         const char* format = buffer_.format ? buffer_.format : "B";
         const bool known = type == 'f'   ? !std::strcmp(format, "f")
                            : type == 'l' ? buffer_.itemsize == 8 && (*format == 'l' || *format == 'q')
+                           : type == 'H' ? !std::strcmp(format, "H")
                                          : buffer_.itemsize == 1 && (*format == 'B' || *format == '?');
         if (!known) {
             PyBuffer_Release(&buffer_);

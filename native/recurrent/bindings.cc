@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "buffers.h"
+#include "recurrent/bindings.h"
 #include "recurrent/engine.h"
 #include "view.h"
 
@@ -318,6 +319,11 @@ void activate(const std::string& level, const std::string& function, nb::handle 
 
 }  // namespace
 
+PackedLayer packed_layer(nb::handle weights) {
+    const PackedWeights& own = nb::cast<const PackedWeights&>(weights);
+    return {&own.packed(), &own.kernels()};
+}
+
 void bind(nb::module_& module) {
     module.def("levels", []() {
         std::vector<std::string> names;
@@ -351,6 +357,7 @@ void bind(nb::module_& module) {
         },
         "level"_a, "rounds"_a, "factor"_a);
     module.def("activate", &activate, "level"_a, "function"_a, "x"_a, "y"_a);
+    bind_step(module);
 }
 
 }  // namespace gatework::recurrent

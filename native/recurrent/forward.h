@@ -186,9 +186,10 @@ static void one_step(
     }
 }
 
-// Whether every |h| after the first step is at most 1, so that int8 needs no look at it.
+// Whether every |h| after the first step is at most 1, so that int8 needs no look at it. A GRU can keep a larger one.
 static bool bounded(const CellInfo& cell) {
-    return cell.kind != CellKind::rnn_relu && cell.kind != CellKind::lstm_projection;
+    return cell.kind != CellKind::rnn_relu && cell.kind != CellKind::lstm_projection && cell.kind != CellKind::gru &&
+           cell.kind != CellKind::gru_reset_before;
 }
 
 static void forward(const Packed& p, const Schedule& schedule, const Forward& io) {
@@ -234,7 +235,7 @@ static void forward(const Packed& p, const Schedule& schedule, const Forward& io
         step.stats = tape ? io.tape + places.stats + row * kPad : scratch(plan.stats);
         step.keep_h = keep_rows(io.keep_h, schedule, s, keep);
         step.keep_c = memory ? keep_rows(io.keep_c, schedule, s, keep + batch) : nullptr;
-        one_step(p, io, plan, step, operand, tape, s > 0 && bounded(p.cell) && !masked);
+        one_step(p, io, plan, step, operand, tape, s > 0 && bounded(p.cell) && !masked && !io.keep_h.base);
         for (std::int64_t place = 0; place < rows; ++place)
             std::memcpy(
                 io.y.row(schedule.time(place, s), schedule.order[place]), step.h + place * P,

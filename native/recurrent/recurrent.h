@@ -180,6 +180,29 @@ struct Outer {
     char* scratch;   // outer_scratch bytes
 };
 
+// One step of a layer for a few sequences.
+struct SingleStep {
+    std::int64_t rows;
+    const float* const* x;  // rows of I inputs, or where `projected` of W x + b in slots, (w_slots x H')
+    const std::uint16_t* const* halves;  // the same as bfloat16, projected; null for x
+    bool projected;
+    const std::uint8_t* unit;  // 1 for rows whose |h_old| is at most 1 throughout
+    const float* h_old;        // (rows, P')
+    float* h;                  // (rows, P'), another array
+    float* c;                  // (rows, H'), in place
+    char* scratch;             // `scratch` bytes
+};
+// `begin`, then `units` for every range of units (in any order, on any thread), then `end`. A range is all the units
+// 0 to H', or its bounds and H' are multiples of 4 x lanes.
+struct StepKernels {
+    std::size_t (*scratch)(const Packed& packed, std::int64_t rows);
+    void (*begin)(const Packed& packed, const SingleStep& io);
+    void (*units)(const Packed& packed, const SingleStep& io, std::int64_t first, std::int64_t last);
+    void (*end)(const Packed& packed, const SingleStep& io);
+    // Rows of W x + b in slots, as `projected` takes them; scratch as for as many rows.
+    void (*project)(const Packed& packed, const float* const* x, std::int64_t rows, float* out, char* scratch);
+};
+
 // One instruction-set level.
 struct Kernels {
     const char* level;
@@ -200,6 +223,7 @@ struct Kernels {
     // `rounds` x 12 independent vector multiply-adds in registers, and how many operations that was: a measure of the
     // machine's peak for benchmarks. The sum written to `out` keeps the work from being left out.
     std::int64_t (*multiply_adds)(std::int64_t rounds, float factor, float* out);
+    StepKernels step;
 };
 
 // Levels this processor can run, slowest first, and how many.

@@ -45,6 +45,8 @@ namespace GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME) {
 #include "recurrent/forward.h"
 //
 #include "recurrent/backward.h"
+//
+#include "recurrent/step.h"
 
 static void activate(int f, const float* x, float* y, std::int64_t n) {
     for (std::int64_t i = 0; i < n; i += kLanes) {
@@ -83,6 +85,13 @@ const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME) = {
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::outer,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::activate,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::multiply_adds,
+    {
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::step_scratch,
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::step_begin,
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::step_units,
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::step_end,
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::project,
+    },
 };
 
 }  // namespace gatework::recurrent

@@ -10,6 +10,7 @@ _F32 = npt.NDArray[np.float32]
 _I64 = npt.NDArray[np.int64]
 
 threads: ModuleType
+step: ModuleType
 
 def levels() -> list[str]: ...
 def cells() -> list[str]: ...

@@ -10,13 +10,19 @@ from gatework.kernels import crf
 from gatework.kernels.dispatch import available, level, levels, trains
 from gatework.kernels.parallel import set_threads, threads
 from gatework.kernels.sequence import Packed, both_ways, pack, sequence
+from gatework.kernels.state import RecurrentState
+from gatework.kernels.step import Folded, Stepper, fold
 from gatework.kernels.training import recurrent_backward, recurrent_forward, tape_size
 
 __all__ = [
+    "Folded",
     "Packed",
+    "RecurrentState",
+    "Stepper",
     "available",
     "both_ways",
     "crf",
+    "fold",
     "level",
     "levels",
     "pack",
