@@ -63,7 +63,7 @@ class Stepper(ABC):
 
 
 class Gatework(Stepper):
-    """`kernels.Stepper`."""
+    """`kernels.Stepper`, writing into an array of ours."""
 
     name, framework = "gatework", "gatework"
     precisions = ("float32", "bfloat16", "int8")
@@ -75,14 +75,23 @@ class Gatework(Stepper):
         if not hasattr(face, "Stepper"):
             raise Missing("this Gatework has no Stepper")
         packed = face.pack("lstm", self.case.weights[0]._asdict(), precision=self.precision)
-        self.stepper = face.Stepper(packed, batch=self.B)
-        self.last: Any = None
+        self.stepper = face.Stepper(packed, self.B)
+        self.out_BH = np.zeros((self.B, self.H), dtype=np.float32)
 
     def timed(self, x_BI: Float32) -> Callable[[], Any]:
-        return functools.partial(self.stepper.step, x_BI)
+        return functools.partial(self.stepper.step, x_BI, self.out_BH)
 
     def h_BH(self) -> Float32:
         return np.array(self.stepper.h_BH)
+
+
+class GateworkNew(Gatework):
+    """`kernels.Stepper`, a new array each step."""
+
+    name = "gatework new array"
+
+    def timed(self, x_BI: Float32) -> Callable[[], Any]:
+        return functools.partial(self.stepper.step, x_BI)
 
 
 class TorchLSTM(Stepper):
@@ -194,7 +203,7 @@ class OnnxBinding(OnnxRun):
         return np.asarray(self.values[self.turn][0].numpy()[0])
 
 
-STEPPERS: tuple[type[Stepper], ...] = (Gatework, TorchLSTM, TorchCell, OnnxRun, OnnxBinding)
+STEPPERS: tuple[type[Stepper], ...] = (Gatework, GateworkNew, TorchLSTM, TorchCell, OnnxRun, OnnxBinding)
 
 
 def float64_steps(case: Case, x_NBI: Float32) -> Any:

@@ -31,21 +31,21 @@ class Model:
 
 
 def gatework(model: Model, precision: str, threads: int) -> Writer:
-    """`kernels.Stepper` in a Python loop, the output product in NumPy."""
+    """`kernels.Stepper` in a Python loop, the embedding folded into the weights; the output product in NumPy."""
     from gatework import kernels
 
     face: Any = kernels
     if not hasattr(face, "Stepper"):
         raise Missing("this Gatework has no Stepper")
     packed = face.pack("lstm", model.case.weights[0]._asdict(), precision=precision)
-    rows = [model.embedding_VE[v : v + 1] for v in range(CHARACTERS)]
+    table = face.fold(packed, model.embedding_VE)
     out_HV = np.ascontiguousarray(model.out_VH.T)
 
     def write() -> list[int]:
-        stepper, text, character = face.Stepper(packed, batch=1), [], 0
-        step = stepper.step
+        stepper, text, character = face.Stepper(packed, table=table), [], 0
+        step, h_BH = stepper.step_id, np.zeros((1, UNITS), dtype=np.float32)
         for noise_V in model.noise_NV:
-            character = int((step(rows[character])[0] @ out_HV + noise_V).argmax())
+            character = int((step(character, h_BH)[0] @ out_HV + noise_V).argmax())
             text.append(character)
         return text
 
