@@ -1,7 +1,7 @@
 // The CRF kernels, once for all levels. A level's file defines GATEWORK_LEVEL_NAME, GATEWORK_LANES (floats a vector),
-// GATEWORK_PANEL (most vectors of a panel), GATEWORK_TOGETHER (sequences in step) and perhaps GATEWORK_PLAIN, includes
-// this, and is compiled with the flags of its instruction set. As in recurrent.inc.h, everything is in the level's
-// namespace and no templates of the standard library are used.
+// GATEWORK_PANEL (most vectors of a panel), GATEWORK_SUMS (most vectors of sums in registers), GATEWORK_TOGETHER (sequences
+// in step) and perhaps GATEWORK_PLAIN, includes this, and is compiled with the flags of its instruction set. As in
+// recurrent.inc.h, everything is in the level's namespace and no templates of the standard library are used.
 //
 // Sequences of about the same length go in step, so that a row of exp(transitions), once loaded, serves all of them.
 // Each keeps a tape of two rows a step, K' long:
@@ -38,7 +38,8 @@ namespace GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME) {
 
 constexpr int kPanel = GATEWORK_PANEL;
 constexpr int kTogether = GATEWORK_TOGETHER;
-constexpr int kCountRows = 4;  // rows of counts kept in registers
+constexpr int kMostSums = GATEWORK_SUMS;
+constexpr std::int64_t kMostHeld = 256;  // steps whose counts are added up in float32
 constexpr float kNever = -HUGE_VALF;
 
 static std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -72,7 +73,13 @@ static GATEWORK_INLINE float fold(Vec v, Op op) {
     return v[0];
 #endif
 }
-static GATEWORK_INLINE Vec zero_where_below(Vec x, float limit, Vec y) { return (Vec)((Int)y & ~(Int)(x < limit)); }
+static GATEWORK_INLINE Vec zero_where_below(Vec x, float limit, Vec y) {
+#if defined(__AVX512F__) && GATEWORK_LANES == 16
+    return (Vec)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(limit), _CMP_NLT_UQ), (__m512)y);
+#else
+    return (Vec)((Int)y & ~(Int)(x < limit));
+#endif
+}
 
 #else
 
@@ -102,9 +109,9 @@ struct Plus {
     GATEWORK_INLINE Vec operator()(Vec a, Vec b) const { return a + b; }
 };
 
-// exp(x) for x at most 0 (or a little above), 0 below -87; NaN in, NaN out.
+// exp(x) for x at most 0, 0 below -87; NaN in, NaN out.
 static GATEWORK_INLINE Vec exp_or_zero(Vec x) {
-    const Exp e = exp_parts(smaller(constant(88.0f), larger(constant(-87.0f), x)));
+    const Exp e = exp_parts(larger(constant(-87.0f), x));
     return zero_where_below(x, -87.0f, e.scale + e.scale * e.p);
 }
 
@@ -175,14 +182,23 @@ static float spoilt(const float* scores, std::int64_t n) {
 // ---------------------------------------------------------------------------------------------------- the products
 //
 // A panel is up to kPanel vectors wide and K deep: for each k of K, its vectors side by side; panels follow one another.
+// Panels are filled from rows (K, K').
 
-template <class Source>
-static void fill_panels(std::int64_t tags, float fill, float* panels, const Source& source) {
+static void fill_panels(const float* rows, std::int64_t tags, float* panels) {
     const std::int64_t columns = padded(tags), widest = kPanel * kLanes;
     for (std::int64_t column = 0; column < columns; column += widest) {
         const std::int64_t wide = columns - column < widest ? columns - column : widest;
         for (std::int64_t k = 0; k < tags; ++k, panels += wide)
-            for (std::int64_t j = 0; j < wide; ++j) panels[j] = column + j < tags ? source(k, column + j) : fill;
+            std::memcpy(panels, rows + k * columns + column, sizeof(float) * (std::size_t)wide);
+    }
+}
+
+// Rows (K, K') of the transpose of such rows; both are padded with `fill`.
+static void transpose(const float* rows, std::int64_t tags, float fill, float* out) {
+    const std::int64_t columns = padded(tags);
+    for (std::int64_t j = 0; j < tags; ++j, out += columns) {
+        for (std::int64_t i = 0; i < tags; ++i) out[i] = rows[i * columns + j];
+        for (std::int64_t i = tags; i < columns; ++i) out[i] = fill;
     }
 }
 
@@ -230,7 +246,12 @@ struct PanelProduct {
 
     template <int V>
     GATEWORK_INLINE void run() const {
-        panel_product<Join, M, V>(panel, depth, in, column, out);
+        if constexpr (M * V > kMostSums) {
+            panel_product<Join, M / 2, V>(panel, depth, in, column, out);
+            panel_product<Join, M - M / 2, V>(panel, depth, in + M / 2, column, out + M / 2);
+        } else {
+            panel_product<Join, M, V>(panel, depth, in, column, out);
+        }
     }
 };
 
@@ -262,6 +283,7 @@ struct Weights {
     float *forward, *backward;  // panels of exp(transitions - largest), and of its transpose
     float *start, *end;         // exp(start - largest start), exp(end - largest end), (K')
     float *unreached, *unleft;  // 0, or 1 for tags whose sums are not watched, (K')
+    float *rows, *turned;       // exp(transitions - largest) and its transpose, (K, K')
 
     Weights(float* floats, std::int64_t tags) {
         const std::int64_t columns = padded(tags);
@@ -271,10 +293,12 @@ struct Weights {
         end = start + columns;
         unreached = end + columns;
         unleft = unreached + columns;
+        rows = unleft + columns;
+        turned = rows + tags * columns;
     }
 };
 
-static std::size_t prepared_floats(std::int64_t tags) { return (std::size_t)((2 * tags + 6) * padded(tags)); }
+static std::size_t prepared_floats(std::int64_t tags) { return (std::size_t)(4 * (tags + 1) * padded(tags)); }
 
 static void prepare(Prepared& prepared) {
     const Model& model = prepared.model;
@@ -286,20 +310,15 @@ static void prepare(Prepared& prepared) {
     for_row(model.start, tags, kNever, [&](std::int64_t k, Vec s) { store(w.start + k, exp_or_zero(s - prepared.start)); });
     for_row(model.end, tags, kNever, [&](std::int64_t k, Vec s) { store(w.end + k, exp_or_zero(s - prepared.end)); });
     for (std::int64_t k = 0; k < columns; ++k) w.unreached[k] = w.unleft[k] = 1.0f;
-    // Rows of exp(transitions), unpadded, for a moment where the backward panels will be.
-    float* plain = w.backward;
     for (std::int64_t i = 0; i < tags; ++i) {
         const float* row = model.transitions + i * tags;
-        for_row(row, tags, kNever, [&](std::int64_t j, Vec a) { store(plain + i * columns + j, exp_or_zero(a - prepared.largest)); });
+        for_row(row, tags, kNever, [&](std::int64_t j, Vec a) { store(w.rows + i * columns + j, exp_or_zero(a - prepared.largest)); });
         for (std::int64_t j = 0; j < tags; ++j)
             if (row[j] != kNever) w.unreached[j] = w.unleft[i] = 0.0f;
     }
-    fill_panels(tags, 0.0f, w.forward, [&](std::int64_t i, std::int64_t j) { return plain[i * columns + j]; });
-    fill_panels(tags, 0.0f, w.backward, [&](std::int64_t j, std::int64_t i) {
-        const std::int64_t widest = kPanel * kLanes, panel = j / widest * widest;
-        const std::int64_t wide = columns - panel < widest ? columns - panel : widest;
-        return w.forward[panel * tags + i * wide + j - panel];
-    });
+    transpose(w.rows, tags, 0.0f, w.turned);
+    fill_panels(w.rows, tags, w.forward);
+    fill_panels(w.turned, tags, w.backward);
 }
 
 // 2^-n for a number in [2^n, 2^(n+1)).
@@ -339,8 +358,9 @@ struct Group {
     }
 };
 
+static std::size_t sums_floats(std::int64_t tags) { return (std::size_t)(round_up(tags, 4) * padded(tags)); }
 static std::size_t scratch_floats(std::int64_t tags, std::int64_t longest) {
-    return (std::size_t)(padded(tags) * (2 * longest + 1) * kTogether);
+    return (std::size_t)(padded(tags) * (2 * longest + 1) * kTogether) + sums_floats(tags);
 }
 
 static Group make_group(std::int64_t tags, const Batch& batch, std::int64_t first, int count, float* scratch) {
@@ -429,41 +449,62 @@ static GATEWORK_INLINE void end_backward(
     }
 }
 
-// counts += sum over sequences and steps of a[t]^T x[t + 1], a tile of kCountRows x V vectors in registers at a time.
-template <int V>
-static GATEWORK_INLINE void count_tile(const Group& g, const bool* leave_out, std::int64_t i, std::int64_t column, double* counts) {
-    Vec sum[kCountRows][V];
-    for (int r = 0; r < kCountRows; ++r)
-        for (int v = 0; v < V; ++v) sum[r][v] = constant(0.0f);
-    for (int m = 0; m < g.count; ++m) {
-        if (leave_out[m]) continue;
-        const float *a = g.a[m] + i, *x = g.x[m] + g.columns + column;
-        for (std::int64_t t = 0; t + 1 < g.length[m]; ++t, a += g.columns, x += g.columns)
-            for (int v = 0; v < V; ++v) {
-                const Vec next = load(x + v * kLanes);
-                for (int r = 0; r < kCountRows; ++r) sum[r][v] = sum[r][v] + next * a[r];
-            }
-    }
-    for (int r = 0; r < kCountRows; ++r)
+// counts += sum over some steps of a[t]^T x[t + 1], a tile of R rows x V vectors in registers at a time.
+template <int R, int V>
+static GATEWORK_INLINE void count_tile(
+    const float* a, const float* x, std::int64_t steps, std::int64_t columns, float* counts) {
+    Vec sum[R][V];
+    for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) sum[r][v] = load(counts + r * columns + v * kLanes);
+    for (std::int64_t t = 0; t < steps; ++t, a += columns, x += columns)
         for (int v = 0; v < V; ++v) {
-            float lanes[kLanes];
-            store(lanes, sum[r][v]);
-            double* out = counts + (i + r) * g.columns + column + v * kLanes;
-            for (int l = 0; l < kLanes; ++l) out[l] += (double)lanes[l];
+            const Vec next = load(x + v * kLanes);
+            for (int r = 0; r < R; ++r) sum[r][v] = sum[r][v] + next * a[r];
         }
+    for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) store(counts + r * columns + v * kLanes, sum[r][v]);
 }
 
-struct CountTile {
-    const Group* g;
-    const bool* leave_out;
-    std::int64_t i, column;
-    double* counts;
+struct CountPanel {
+    const float *a, *x;
+    std::int64_t steps, tags, columns, column;
+    float* counts;
 
     template <int V>
     GATEWORK_INLINE void run() const {
-        count_tile<V>(*g, leave_out, i, column, counts);
+        // Rows up to the next multiple of 4 are there, of zeros.
+        std::int64_t i = 0;
+        if constexpr (8 * V <= kMostSums)
+            for (; i + 4 < tags; i += 8)
+                count_tile<8, V>(a + i, x + column, steps, columns, counts + i * columns + column);
+        for (; i < tags; i += 4)
+            count_tile<4, V>(a + i, x + column, steps, columns, counts + i * columns + column);
     }
 };
+
+// Adds the float32 sums to the float64 ones and clears them.
+static void add_up(float* sums, std::int64_t n, double* counts) {
+    for (std::int64_t k = 0; k < n; ++k) counts[k] += (double)sums[k];
+    std::memset(sums, 0, sizeof(float) * (std::size_t)n);
+}
+
+// Steps are taken in pieces that stay in the first-level cache, and their sums moved to float64 before they grow long.
+static void count_moves(const Group& g, const bool* leave_out, float* sums, double* counts) {
+    const std::int64_t size = round_up(g.tags, 4) * g.columns;
+    const std::int64_t piece = 4096 / g.columns > 8 ? 4096 / g.columns : 8;
+    std::int64_t held = 0;
+    std::memset(sums, 0, sizeof(float) * (std::size_t)size);
+    for (int m = 0; m < g.count; ++m)
+        for (std::int64_t t = 0; !leave_out[m] && t + 1 < g.length[m]; t += piece) {
+            const std::int64_t left = g.length[m] - 1 - t, steps = left < piece ? left : piece;
+            const float *a = g.a[m] + t * g.columns, *x = g.x[m] + (t + 1) * g.columns;
+            for (std::int64_t column = 0; column < g.columns; column += kPanel * kLanes)
+                with_count<kPanel>((g.columns - column) / kLanes, CountPanel{a, x, steps, g.tags, g.columns, column, sums});
+            held += steps;
+            if (held >= kMostHeld) add_up(sums, size, counts), held = 0;
+        }
+    if (held) add_up(sums, size, counts);
+}
 
 static void forward_backward(
     const Prepared& prepared, const Batch& batch, std::int64_t first, int count, float* nll, const Gradients* gradients,
@@ -515,26 +556,21 @@ static void forward_backward(
     for (int m = 0; m < count; ++m)
         inexact[m] = g.length[m] > 0 && (g.least[m] < kSmallest || fold(g.low[m], Smaller()) < kSmallest);
     if (gradients)
-        for (std::int64_t column = 0; column < columns; column += kPanel * kLanes)
-            for (std::int64_t i = 0; i < model.tags; i += kCountRows)
-                with_count<kPanel>((columns - column) / kLanes, CountTile{&g, inexact, i, column, counts});
+        count_moves(g, inexact, scratch + (scratch_floats(model.tags, g.length[0]) - sums_floats(model.tags)), counts);
 }
 
 static void weigh(const Prepared& prepared, double* counts) {
-    const std::int64_t tags = prepared.model.tags, columns = padded(tags), widest = kPanel * kLanes;
-    const float* panel = prepared.floats;
-    for (std::int64_t column = 0; column < columns; column += widest) {
-        const std::int64_t wide = columns - column < widest ? columns - column : widest;
-        for (std::int64_t i = 0; i < tags; ++i, panel += wide)
-            for (std::int64_t j = 0; j < wide; ++j) counts[i * columns + column + j] *= (double)panel[j];
-    }
+    const std::int64_t tags = prepared.model.tags, size = tags * padded(tags);
+    const float* rows = Weights(prepared.floats, tags).rows;
+    for (std::int64_t n = 0; n < size; ++n) counts[n] *= (double)rows[n];
 }
 
 // --------------------------------------------------------------------------------------------------------- Viterbi
 
-// Prepared::floats: panels of the transitions, the rows of their transpose (K, K'), start and end (K'), padded with -inf.
+// Prepared::floats: panels of the transitions, the rows of their transpose (K, K'), start and end (K'), and the rows. All
+// are padded with -inf.
 struct Scores {
-    float *panels, *transposed, *start, *end;
+    float *panels, *transposed, *start, *end, *rows;
 
     Scores(float* floats, std::int64_t tags) {
         const std::int64_t columns = padded(tags);
@@ -542,6 +578,7 @@ struct Scores {
         transposed = panels + tags * columns;
         start = transposed + tags * columns;
         end = start + columns;
+        rows = end + columns;
     }
 };
 
@@ -553,10 +590,10 @@ static void prepare_viterbi(Prepared& prepared) {
     prepared.spoiled = spoil != spoil;
     for_row(model.start, tags, kNever, [&](std::int64_t k, Vec s) { store(w.start + k, s); });
     for_row(model.end, tags, kNever, [&](std::int64_t k, Vec s) { store(w.end + k, s); });
-    fill_panels(tags, kNever, w.panels, [&](std::int64_t i, std::int64_t j) { return model.transitions[i * tags + j]; });
-    for (std::int64_t j = 0; j < tags; ++j)
-        for (std::int64_t i = 0; i < columns; ++i)
-            w.transposed[j * columns + i] = i < tags ? model.transitions[i * tags + j] : kNever;
+    for (std::int64_t i = 0; i < tags; ++i)
+        for_row(model.transitions + i * tags, tags, kNever, [&](std::int64_t j, Vec a) { store(w.rows + i * columns + j, a); });
+    transpose(w.rows, tags, kNever, w.transposed);
+    fill_panels(w.rows, tags, w.panels);
 }
 
 // The tape keeps e - largest e of each row, then the scores.

@@ -2,5 +2,6 @@
 #define GATEWORK_LEVEL_NAME avx2
 #define GATEWORK_LANES 8
 #define GATEWORK_PANEL 2
-#define GATEWORK_TOGETHER 4
+#define GATEWORK_SUMS 8
+#define GATEWORK_TOGETHER 8
 #include "crf/crf.inc.h"

@@ -3,8 +3,10 @@
 #define GATEWORK_LANES 4
 #if defined(__aarch64__)
 #define GATEWORK_PANEL 4
+#define GATEWORK_SUMS 16
 #else
 #define GATEWORK_PANEL 2
+#define GATEWORK_SUMS 8
 #endif
 #define GATEWORK_TOGETHER 4
 #include "crf/crf.inc.h"

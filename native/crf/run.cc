@@ -53,12 +53,16 @@ struct Plan {
     int parts = 0;
 
     Plan(const Batch& batch, std::int64_t together, std::int64_t most_parts) : order((std::size_t)batch.sequences) {
-        for (std::int64_t b = 0; b < batch.sequences; ++b) order[(std::size_t)b] = b;
-        std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-            return batch.lengths[a] > batch.lengths[b];
-        });
-        for (std::int64_t b = 0; b < batch.sequences; ++b) tokens += batch.lengths[b];
-        longest = batch.sequences ? batch.lengths[order[0]] : 0;
+        for (std::int64_t b = 0; b < batch.sequences; ++b) {
+            tokens += batch.lengths[b];
+            longest = std::max(longest, batch.lengths[b]);
+        }
+        // A counting sort: at[n] is where the sequences of length longest - n begin.
+        std::vector<std::int64_t> at((std::size_t)longest + 2);
+        for (std::int64_t b = 0; b < batch.sequences; ++b) ++at[(std::size_t)(longest - batch.lengths[b]) + 1];
+        for (std::size_t n = 1; n < at.size(); ++n) at[n] += at[n - 1];
+        for (std::int64_t b = 0; b < batch.sequences; ++b)
+            order[(std::size_t)at[(std::size_t)(longest - batch.lengths[b])]++] = b;
         const std::int64_t wanted = std::clamp(tokens / kPartTokens, std::int64_t{1}, std::max(most_parts, std::int64_t{1}));
         std::int64_t seen = 0;
         for (std::int64_t place = 0; place < batch.sequences; ++place) {
@@ -99,7 +103,13 @@ void run_parts(int parts, std::int64_t work, Body& body) {
 // Zeros in the rows of `width` past a sequence's length.
 template <class T>
 void clear_padding(const Batch& batch, std::int64_t b, T* rows, Rows places, std::int64_t width) {
-    for (std::int64_t t = batch.lengths[b]; t < batch.time; ++t) {
+    std::int64_t t = batch.lengths[b];
+    if (t + 1 < batch.time && places.time[t + 1] - places.time[t] == width) {
+        T* first = rows + places.at(t, b);
+        std::fill(first, first + (batch.time - t) * width, T{});
+        return;
+    }
+    for (; t < batch.time; ++t) {
         T* row = rows + places.at(t, b);
         std::fill(row, row + width, T{});
     }
