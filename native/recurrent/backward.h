@@ -162,75 +162,119 @@ static void input_gradient(
 // ------------------------------------------------------------------------------------------------ gradients of weights
 //
 // sums[k][column] += a[row][k] z[row][column]: for some rows the 64 columns are copied side by side (a cache's worth), then
-// kRows operands at a time meet them, sums in registers.
+// kRows operands at a time meet them, sums in registers. bfloat16 takes two rows at once, side by side in a lane.
 
 constexpr std::int64_t kOuterRows = 128;
 constexpr int kOuterColumns = 64;
-constexpr int kOuterVectors = 4;                               // of a tile; fewer lanes take more tiles
-constexpr int kOuterTiles = kOuterColumns / (kOuterVectors * kLanes);
+constexpr int kOuterVectors = 4;  // of a tile; with fewer lanes there are more tiles
 
 struct OuterTile {
-    const float* const* a;
-    const float* z;  // rows of 64 columns
+    const float* const* a;        // float32: rows
+    const std::uint16_t* pairs;   // bfloat16: (rows / 2, depth, 2)
+    std::int64_t depth;
+    const void* z;  // rows of 64 columns, or half as many of pairs
     std::int64_t rows;
     float* sums;
 };
-template <int M>
+
+template <class Format, int M>
 struct OuterRun {
     static GATEWORK_NOINLINE void run(const OuterTile& t, std::int64_t k, int column) {
         float* sums = t.sums + k * kOuterColumns + column;
-        Vec sum[M][kOuterVectors], vector[kOuterVectors];
+        Vec sum[M][kOuterVectors];
         each<M>([&](auto m) GATEWORK_LAMBDA {
             each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = load(sums + m * kOuterColumns + v * kLanes); });
         });
-        const float* z = t.z + column;
         const std::int64_t rows = t.rows;
-        for (std::int64_t n = 0; n < rows; ++n, z += kOuterColumns) {
-            const float* a = t.a[n] + k;
-            each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load(z + v * kLanes); });
-            each<M>([&](auto m) GATEWORK_LAMBDA {
-                const Vec one = constant(a[m]);
-                each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += vector[v] * one; });
-            });
+        if constexpr (Format::kStep == 1) {
+            const float* z = static_cast<const float*>(t.z) + column;
+            Vec vector[kOuterVectors];
+            for (std::int64_t n = 0; n < rows; ++n, z += kOuterColumns) {
+                const float* a = t.a[n] + k;
+                each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load(z + v * kLanes); });
+                each<M>([&](auto m) GATEWORK_LAMBDA {
+                    const Vec one = constant(a[m]);
+                    each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += vector[v] * one; });
+                });
+            }
+        } else {
+            const std::uint16_t* z = static_cast<const std::uint16_t*>(t.z) + 2 * column;
+            const std::uint16_t* a = t.pairs + 2 * k;
+            Int vector[kOuterVectors];
+            for (std::int64_t n = 0; n < rows; n += 2, z += 2 * kOuterColumns, a += 2 * t.depth) {
+                each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load_int(z + 2 * v * kLanes); });
+                each<M>([&](auto m) GATEWORK_LAMBDA {
+                    const Int pair = constant_int(load_lane(a + 2 * m));
+                    each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_pairs(sum[m][v], vector[v], pair); });
+                });
+            }
         }
         each<M>([&](auto m) GATEWORK_LAMBDA {
             each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { store(sums + m * kOuterColumns + v * kLanes, sum[m][v]); });
         });
     }
 };
-template <int M>
+template <class Format, int M>
 static void outer_rest(const OuterTile& t, std::int64_t k, std::int64_t rest, int column) {
     if constexpr (M > 0) {
-        if (rest == M) return OuterRun<M>::run(t, k, column);
-        outer_rest<M - 1>(t, k, rest, column);
+        if (rest == M) return OuterRun<Format, M>::run(t, k, column);
+        outer_rest<Format, M - 1>(t, k, rest, column);
+    }
+}
+template <class Format>
+static void outer_tiles(const OuterTile& t) {
+    // Tiles of nearly the same height, as in panel_product.
+    std::int64_t tiles = divided_up(t.depth, kRows);
+    for (std::int64_t k = 0; k < t.depth; --tiles) {
+        const std::int64_t height = divided_up(t.depth - k, tiles);
+        for (int column = 0; column < kOuterColumns; column += kOuterVectors * kLanes) outer_rest<Format, kRows>(t, k, height, column);
+        k += height;
     }
 }
 
-static std::size_t outer_scratch(Precision, std::int64_t) {
-    return (std::size_t)(kOuterRows * kOuterColumns) * sizeof(float);
+static std::size_t outer_scratch(Precision precision, std::int64_t depth) {
+    const std::int64_t z = kOuterRows * kOuterColumns * (std::int64_t)sizeof(float);
+    return (std::size_t)(z + (precision == Precision::float32 ? 0 : kOuterRows * depth * (std::int64_t)sizeof(std::uint16_t)));
 }
 
-static void outer(Precision, const Outer& o) {
+// Two rows of `width` floats as pairs of bfloat16; the second may be null.
+static void to_pairs(const float* first, const float* second, std::int64_t width, std::uint16_t* pairs) {
+    std::int64_t k = 0;
+    for (; k + kLanes <= width; k += kLanes) {
+        const Int high = second ? to_bfloat16(load(second + k)) << 16 : constant_int(0);
+        store_int(pairs + 2 * k, to_bfloat16(load(first + k)) | high);
+    }
+    for (; k < width; ++k) {
+        pairs[2 * k] = bfloat16_of(first[k]);
+        pairs[2 * k + 1] = second ? bfloat16_of(second[k]) : 0;
+    }
+}
+
+static void outer(Precision precision, const Outer& o) {
+    const bool pairs = precision != Precision::float32;
     float* z = reinterpret_cast<float*>(o.scratch);
+    std::uint16_t* z_pairs = reinterpret_cast<std::uint16_t*>(o.scratch);
+    std::uint16_t* a_pairs = z_pairs + kOuterRows * kOuterColumns * 2;
     for (std::int64_t first = 0; first < o.rows; first += kOuterRows) {
         const std::int64_t rows = smaller(kOuterRows, o.rows - first);
-        for (int v = 0; v < kOuterColumns; v += kLanes) {
-            Vec sum = o.columns ? load(o.columns + v) : constant(0.0f);
-            for (std::int64_t n = 0; n < rows; ++n) {
-                const Vec part = load(o.z[first + n] + o.column + v);
-                store(z + n * kOuterColumns + v, part);
-                sum += part;
+        if (o.columns || !pairs)
+            for (int v = 0; v < kOuterColumns; v += kLanes) {
+                Vec sum = o.columns ? load(o.columns + v) : constant(0.0f);
+                for (std::int64_t n = 0; n < rows; ++n) {
+                    const Vec part = load(o.z[first + n] + o.column + v);
+                    if (!pairs) store(z + n * kOuterColumns + v, part);
+                    sum += part;
+                }
+                if (o.columns) store(o.columns + v, sum);
             }
-            if (o.columns) store(o.columns + v, sum);
-        }
-        const OuterTile t{o.a + first, z, rows, o.sums};
-        for (std::int64_t k = 0; k < o.depth;) {
-            const std::int64_t rest = o.depth - k;
-            for (int column = 0; column < kOuterColumns; column += kOuterVectors * kLanes) {
-                if (rest >= kRows) OuterRun<kRows>::run(t, k, column);
-                else outer_rest<kRows - 1>(t, k, rest, column);
+        if (pairs)
+            for (std::int64_t n = 0; n < rows; n += 2) {
+                const bool both = n + 1 < rows;
+                to_pairs(o.z[first + n] + o.column, both ? o.z[first + n + 1] + o.column : nullptr, kOuterColumns, z_pairs + n * kOuterColumns);
+                to_pairs(o.a[first + n], both ? o.a[first + n + 1] : nullptr, o.depth, a_pairs + n * o.depth);
             }
-            k += smaller(kRows, rest);
-        }
+        const OuterTile t{o.a + first, a_pairs, o.depth, o.scratch, rows, o.sums};
+        if (pairs) outer_tiles<BFloat16>(t);
+        else outer_tiles<Float32>(t);
     }
 }

@@ -80,11 +80,15 @@ void pack_layer(const Layer& layer, bool backward, Buffer& buffer, Packed (&pack
         place_packed(packed[d], backward, buffer.bytes() + (std::size_t)d * bytes);
     }
     constexpr int kParts = 8;
+    Buffer work;
+    const std::int64_t floats = pack_work(layer.inputs, layer.units, layer.outputs);
+    work.reserve((std::size_t)(floats * layer.directions * kParts) * sizeof(float));
     if (any)
         parallel(layer.directions * kParts, [&](int part) {
             const int d = part / kParts;
             if (backward || !layer.direction[d].packed)
-                layer.kernels->pack(layer.direction[d].weights, packed[d], backward, part % kParts, kParts);
+                layer.kernels->pack(layer.direction[d].weights, packed[d], backward, part % kParts, kParts,
+                                    reinterpret_cast<float*>(work.bytes()) + part * floats);
         });
 }
 
@@ -251,7 +255,9 @@ std::int64_t tape_floats(const CellInfo& cell, std::int64_t units, std::int64_t 
 }
 
 void pack(const Kernels& kernels, const Weights& weights, Packed& packed, bool backward) {
-    kernels.pack(weights, packed, backward, 0, 1);
+    Buffer work;
+    work.reserve((std::size_t)pack_work(packed.inputs, packed.units, packed.outputs) * sizeof(float));
+    kernels.pack(weights, packed, backward, 0, 1, reinterpret_cast<float*>(work.bytes()));
 }
 
 bool forward(const Layer& layer) {

@@ -62,45 +62,88 @@ static GATEWORK_INLINE std::uint16_t bfloat16_of(float value) {
     return (std::uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-// 16 rows of the weights by up to `depth` columns, transposed: the inner part of a forward panel in float32.
-static void pack_float32(const Source& s, const Matrix& m, const Panel& panel) {
-    float* out = static_cast<float*>(m.panels) + panel.offset;
-    const std::int64_t wide = panel.vectors * kLanes;
-    for (int v = 0; v < panel.vectors; ++v) {
-        const std::int64_t first = panel.first + v * panel.apart;
-        if (s.transposed) {
-            // A row of the panel is a piece of a row of the weights.
-            const std::int64_t there = larger(0, smaller(kLanes, s.width - first));
-            for (std::int64_t k = 0; k < m.depth; ++k) {
-                const std::int64_t row = s.weight_row(k);
-                float* to = out + k * wide + v * kLanes;
-                const std::int64_t copied = row < 0 ? 0 : there;
-                for (std::int64_t l = 0; l < copied; ++l) to[l] = s.weights[row * s.width + first + l];
-                for (std::int64_t l = copied; l < kLanes; ++l) to[l] = 0.0f;
-            }
-            continue;
-        }
-        for (int l = 0; l < kLanes; ++l) {
-            const std::int64_t row = s.weight_row(first + l);
-            float* to = out + v * kLanes + l;
-            const float* from = s.weights + row * s.width;
-            const std::int64_t there = row < 0 ? 0 : smaller(s.width, m.depth);
-            for (std::int64_t k = 0; k < there; ++k) to[k * wide] = from[k];
-            for (std::int64_t k = there; k < m.depth; ++k) to[k * wide] = 0.0f;
-        }
+// kLanes rows of `from`, `width` apart, the first kLanes floats of each, transposed to rows `wide` apart.
+static GATEWORK_INLINE void transpose(const float* from, std::int64_t width, float* to, std::int64_t wide) {
+#if defined(__AVX512F__) && GATEWORK_LANES == 16
+    __m512 a[16], b[16];
+    for (int l = 0; l < 16; ++l) a[l] = _mm512_loadu_ps(from + l * width);
+    for (int l = 0; l < 16; l += 2) {  // pairs of floats, then fours, then the 128-bit parts
+        b[l] = _mm512_unpacklo_ps(a[l], a[l + 1]);
+        b[l + 1] = _mm512_unpackhi_ps(a[l], a[l + 1]);
+    }
+    for (int l = 0; l < 16; l += 4) {
+        a[l] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b[l]), _mm512_castps_pd(b[l + 2])));
+        a[l + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b[l]), _mm512_castps_pd(b[l + 2])));
+        a[l + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b[l + 1]), _mm512_castps_pd(b[l + 3])));
+        a[l + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b[l + 1]), _mm512_castps_pd(b[l + 3])));
+    }
+    for (int l = 0; l < 4; ++l) {
+        b[l] = _mm512_shuffle_f32x4(a[l], a[l + 4], 0x88);
+        b[l + 4] = _mm512_shuffle_f32x4(a[l], a[l + 4], 0xdd);
+        b[l + 8] = _mm512_shuffle_f32x4(a[l + 8], a[l + 12], 0x88);
+        b[l + 12] = _mm512_shuffle_f32x4(a[l + 8], a[l + 12], 0xdd);
+    }
+    for (int l = 0; l < 4; ++l) {
+        _mm512_storeu_ps(to + l * wide, _mm512_shuffle_f32x4(b[l], b[l + 8], 0x88));
+        _mm512_storeu_ps(to + (l + 8) * wide, _mm512_shuffle_f32x4(b[l], b[l + 8], 0xdd));
+        _mm512_storeu_ps(to + (l + 4) * wide, _mm512_shuffle_f32x4(b[l + 4], b[l + 12], 0x88));
+        _mm512_storeu_ps(to + (l + 12) * wide, _mm512_shuffle_f32x4(b[l + 4], b[l + 12], 0xdd));
+    }
+#else
+    for (int l = 0; l < kLanes; ++l)
+        for (int k = 0; k < kLanes; ++k) to[k * wide + l] = from[l * width + k];
+#endif
+}
+
+// Columns `first` to first + kLanes - 1 of the matrix, of one slot; to[k x wide + lane].
+static void pack_lanes(const Source& s, std::int64_t depth, std::int64_t first, float* to, std::int64_t wide) {
+    const std::int64_t row = s.weight_row(first), lanes = row < 0 ? 0 : smaller(kLanes, s.units - first % padded(s.units));
+    const std::int64_t there = smaller(s.width, depth);
+    std::int64_t k = 0;
+    if (lanes == kLanes)
+        for (; k + kLanes <= there; k += kLanes) transpose(s.weights + row * s.width + k, s.width, to + k * wide, wide);
+    for (; k < depth; ++k)
+        for (int l = 0; l < kLanes; ++l) to[k * wide + l] = k < there && l < lanes ? s.weights[(row + l) * s.width + k] : 0.0f;
+}
+
+// The same of a transposed source: the lanes are neighbours in a row of the weights, the depth goes slot by slot.
+static void pack_lanes_transposed(const Source& s, std::int64_t depth, std::int64_t first, float* to, std::int64_t wide) {
+    const std::int64_t lanes = larger(0, smaller(kLanes, s.width - first)), slot = padded(s.units);
+    for (std::int64_t start = 0; start < depth; start += slot) {
+        const float* from = s.weights + s.weight_row(start) * s.width + first;
+        float* out = to + start * wide;
+        std::int64_t k = 0;
+        if (lanes == kLanes)
+            for (; k < s.units; ++k) store(out + k * wide, load(from + k * s.width));
+        for (; k < slot; ++k)
+            for (int l = 0; l < kLanes; ++l) out[k * wide + l] = k < s.units && l < lanes ? from[k * s.width + l] : 0.0f;
     }
 }
 
-static void pack_bfloat16(const Source& s, const Matrix& m, const Panel& panel) {
-    std::uint16_t* out = static_cast<std::uint16_t*>(m.panels) + panel.offset;
+static void pack_float32(const Source& s, const Matrix& m, const Panel& panel) {
+    const std::int64_t wide = panel.vectors * kLanes;
+    for (int v = 0; v < panel.vectors; ++v) {
+        float* to = static_cast<float*>(m.panels) + panel.offset + v * kLanes;
+        const std::int64_t first = panel.first + v * panel.apart;
+        if (s.transposed) pack_lanes_transposed(s, m.depth, first, to, wide);
+        else pack_lanes(s, m.depth, first, to, wide);
+    }
+}
+
+// Two rows of the depth side by side in a lane, by way of float32.
+static void pack_bfloat16(const Source& s, const Matrix& m, const Panel& panel, float* work) {
     const std::int64_t wide = panel.vectors * kLanes, steps = divided_up(m.depth, 2);
-    for (std::int64_t k = 0; k < steps; ++k)
-        for (int v = 0; v < panel.vectors; ++v)
-            for (int l = 0; l < kLanes; ++l)
-                for (int j = 0; j < 2; ++j) {
-                    const std::int64_t row = 2 * k + j, column = panel.first + v * panel.apart + l;
-                    out[(k * wide + v * kLanes + l) * 2 + j] = row < m.depth ? bfloat16_of(source_at(s, row, column)) : 0;
-                }
+    for (int v = 0; v < panel.vectors; ++v) {
+        const std::int64_t first = panel.first + v * panel.apart;
+        if (s.transposed) pack_lanes_transposed(s, m.depth, first, work, kLanes);
+        else pack_lanes(s, m.depth, first, work, kLanes);
+        if (m.depth % 2) store(work + m.depth * kLanes, constant(0.0f));
+        std::uint16_t* to = static_cast<std::uint16_t*>(m.panels) + panel.offset + v * kLanes * 2;
+        for (std::int64_t k = 0; k < steps; ++k) {
+            const Int low = to_bfloat16(load(work + 2 * k * kLanes)), high = to_bfloat16(load(work + (2 * k + 1) * kLanes));
+            store_int(to + k * wide * 2, low | (high << 16));
+        }
+    }
 }
 
 static void pack_int8(const Source& s, const Matrix& m, const Panel& panel) {
@@ -127,14 +170,15 @@ static void pack_int8(const Source& s, const Matrix& m, const Panel& panel) {
         }
 }
 
-static void pack_matrix(const Source& source, const Matrix& matrix, Precision precision, int part, int parts) {
+// `work` holds (depth + 1) x kLanes floats.
+static void pack_matrix(const Source& source, const Matrix& matrix, Precision precision, int part, int parts, float* work) {
     if (!matrix.panels) return;
     const std::int64_t panels = panel_count(matrix);
     for (std::int64_t p = part; p < panels; p += parts) {
         const Panel panel = panel_at(matrix, p, step_of(precision));
         switch (precision) {
             case Precision::float32: pack_float32(source, matrix, panel); break;
-            case Precision::bfloat16: pack_bfloat16(source, matrix, panel); break;
+            case Precision::bfloat16: pack_bfloat16(source, matrix, panel, work); break;
             case Precision::int8: pack_int8(source, matrix, panel); break;
         }
     }
@@ -149,7 +193,7 @@ static void pack_slots(const float* from, int slots, const std::int8_t* gates, s
 }
 
 // Part `part` of `parts` of the packing; parts touch different panels.
-static void pack(const Weights& weights, Packed& p, bool backward, int part, int parts) {
+static void pack(const Weights& weights, Packed& p, bool backward, int part, int parts, float* work) {
     const CellInfo& cell = p.cell;
     const std::int64_t units = p.units;
     static constexpr std::int8_t candidate[] = {2};
@@ -158,15 +202,15 @@ static void pack(const Weights& weights, Packed& p, bool backward, int part, int
     const Source rn{weights.r, p.outputs, candidate, units, 1, false};
     const Source v{weights.extra[0], units, nullptr, p.outputs, 1, false};
     const auto turned = [](Source source) { source.transposed = true; return source; };
-    pack_matrix(w, p.w, p.precision, part, parts);
-    pack_matrix(r, p.r, p.precision, part, parts);
-    pack_matrix(rn, p.rn, p.precision, part, parts);
-    if (p.v.panels) pack_matrix(v, p.v, p.precision, part, parts);
+    pack_matrix(w, p.w, p.precision, part, parts, work);
+    pack_matrix(r, p.r, p.precision, part, parts, work);
+    pack_matrix(rn, p.rn, p.precision, part, parts, work);
+    if (p.v.panels) pack_matrix(v, p.v, p.precision, part, parts, work);
     if (backward) {
-        pack_matrix(turned(w), p.wt, p.precision, part, parts);
-        pack_matrix(turned(r), p.rt, p.precision, part, parts);
-        pack_matrix(turned(rn), p.rnt, p.precision, part, parts);
-        if (p.vt.panels) pack_matrix(turned(v), p.vt, p.precision, part, parts);
+        pack_matrix(turned(w), p.wt, p.precision, part, parts, work);
+        pack_matrix(turned(r), p.rt, p.precision, part, parts, work);
+        pack_matrix(turned(rn), p.rnt, p.precision, part, parts, work);
+        if (p.vt.panels) pack_matrix(turned(v), p.vt, p.precision, part, parts, work);
     }
     if (part != 0) return;
     if (cell.kind == CellKind::lstm_layernorm) {

@@ -50,49 +50,71 @@ struct LSTMSlots {
     static constexpr int i = 0, f = 1, g = kCoupled ? 1 : 2, o = kCoupled ? 2 : 3;
 };
 
+// U rows at once; see `activations`.
+template <CellKind Kind, bool Tape, bool Keep, int U>
+static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t r, std::int64_t u) {
+    using S = LSTMSlots<Kind>;
+    constexpr int kSigmoids = S::kCoupled ? 1 : 2;
+    const std::int64_t H = s.units;
+    Vec old[U], memory[U];
+    float* z[U];
+    each<U>([&](auto m) GATEWORK_LAMBDA {
+        z[m] = s.z + (r + m) * S::kSlots * H + u;
+        old[m] = load(s.c_old + (r + m) * H + u);
+    });
+    // The output gate of a peephole cell must wait for the memory.
+    constexpr int kBefore = kSigmoids + (S::kPeephole ? 0 : 1);
+    constexpr int kFirst = (kBefore + 1) * U;
+    Vec first[kFirst];
+    each<U>([&](auto m) GATEWORK_LAMBDA {
+        first[m] = load(z[m] + S::i * H);
+        if constexpr (S::kPeephole) first[m] = first[m] + load(s.p->extra[0] + u) * old[m];
+        if constexpr (!S::kCoupled) {
+            first[U + m] = load(z[m] + S::f * H);
+            if constexpr (S::kPeephole) first[U + m] = first[U + m] + load(s.p->extra[1] + u) * old[m];
+        }
+        if constexpr (!S::kPeephole) first[kSigmoids * U + m] = load(z[m] + S::o * H);
+        first[kBefore * U + m] = load(z[m] + S::g * H);
+    });
+    activations<kBefore * U>(first);
+    Vec o[U], t[U];
+    each<U>([&](auto m) GATEWORK_LAMBDA {
+        const Vec f = S::kCoupled ? 1.0f - first[m] : first[(S::kCoupled ? 0 : U) + m];
+        memory[m] = f * old[m] + first[m] * first[kBefore * U + m];
+        t[m] = memory[m];
+    });
+    if constexpr (S::kPeephole) {
+        each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = load(z[m] + S::o * H) + load(s.p->extra[2] + u) * memory[m]; });
+        activations<U>(o);
+    } else {
+        each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = first[kSigmoids * U + m]; });
+    }
+    activations<0>(t);
+    each<U>([&](auto m) GATEWORK_LAMBDA {
+        const std::int64_t row = r + m, place = row * H + u;
+        if constexpr (Tape) {
+            store(z[m] + S::i * H, first[m]);
+            if constexpr (!S::kCoupled) store(z[m] + S::f * H, first[U + m]);
+            store(z[m] + S::g * H, first[kBefore * U + m]);
+            store(z[m] + S::o * H, o[m]);
+        }
+        Vec output = o[m] * t[m];
+        if constexpr (Keep) {
+            if (s.keep_c) memory[m] = choose(kept(s.keep_c[row], u, s.p->units), old[m], memory[m]);
+            if (s.keep_h && !S::kProjection) output = choose(kept(s.keep_h[row], u, s.p->units), load(s.h_old + place), output);
+        }
+        store(s.c + place, memory[m]);
+        store((S::kProjection ? s.u : s.h) + place, output);
+    });
+}
+
 template <CellKind Kind, bool Tape, bool Keep>
 static void lstm_forward(const Step& s, std::int64_t first_unit, std::int64_t last_unit) {
-    using S = LSTMSlots<Kind>;
-    const std::int64_t H = s.units;
-    for (std::int64_t r = 0; r < s.rows; ++r)
-        for (std::int64_t u = first_unit; u < last_unit; u += kLanes) {
-            float* z = s.z + r * S::kSlots * H + u;
-            const Vec old = load(s.c_old + r * H + u);
-            Vec zi = load(z + S::i * H), zo = load(z + S::o * H);
-            if constexpr (S::kPeephole) zi = zi + load(s.p->extra[0] + u) * old;
-            const Vec i = sigmoid(zi), g = tanh(load(z + S::g * H));
-            Vec f;
-            if constexpr (S::kCoupled) {
-                f = 1.0f - i;
-            } else {
-                f = load(z + S::f * H);
-                if constexpr (S::kPeephole) f = f + load(s.p->extra[1] + u) * old;
-                f = sigmoid(f);
-            }
-            const Vec memory = f * old + i * g;
-            if constexpr (S::kPeephole) zo = zo + load(s.p->extra[2] + u) * memory;
-            const Vec o = sigmoid(zo);
-            if constexpr (Tape) {
-                store(z + S::i * H, i);
-                store(z + S::g * H, g);
-                store(z + S::o * H, o);
-                if constexpr (!S::kCoupled) store(z + S::f * H, f);
-            }
-            const Vec output = o * tanh(memory);
-            if constexpr (Keep) {
-                store(s.c + r * H + u, s.keep_c ? choose(kept(s.keep_c[r], u, s.p->units), old, memory) : memory);
-            } else {
-                store(s.c + r * H + u, memory);
-            }
-            if constexpr (S::kProjection) {
-                store(s.u + r * H + u, output);
-            } else if constexpr (Keep) {
-                const Vec before = load(s.h_old + r * H + u);
-                store(s.h + r * H + u, s.keep_h ? choose(kept(s.keep_h[r], u, s.p->units), before, output) : output);
-            } else {
-                store(s.h + r * H + u, output);
-            }
-        }
+    for (std::int64_t u = first_unit; u < last_unit; u += kLanes) {
+        std::int64_t r = 0;
+        for (; r + 2 <= s.rows; r += 2) lstm_rows<Kind, Tape, Keep, 2>(s, r, u);
+        if (r < s.rows) lstm_rows<Kind, Tape, Keep, 1>(s, r, u);
+    }
 }
 
 // dh of a cell that projects is that of h before the projection, and nothing goes past the product.

@@ -101,6 +101,11 @@ std::size_t packed_bytes(const CellInfo& cell, Precision precision, std::int64_t
                          std::int64_t outputs, bool backward);
 void place_packed(Packed& packed, bool backward, char* buffer);
 
+inline constexpr std::int64_t pack_work(std::int64_t inputs, std::int64_t units, std::int64_t outputs) {
+    const std::int64_t most = inputs > 4 * padded(units) ? inputs : 4 * padded(units);
+    return (padded(most > outputs ? most : outputs) + 1) * kPad;
+}
+
 // Which sequences run when. Sequences are sorted by falling length, so those running at step s are the first
 // running[s]; backwards, a sequence starts at its own end and the same sequences run. Row first_row[s] + place is
 // sequence `place`'s step s.
@@ -207,7 +212,8 @@ struct StepKernels {
 struct Kernels {
     const char* level;
     int lanes;
-    void (*pack)(const Weights& weights, Packed& packed, bool backward, int part, int parts);
+    // Part `part` of `parts` of the packing; work holds pack_work floats.
+    void (*pack)(const Weights& weights, Packed& packed, bool backward, int part, int parts, float* work);
     std::size_t (*forward_scratch)(const Packed& packed, const Schedule& schedule, bool tape);
     void (*forward)(const Packed& packed, const Schedule& schedule, const Forward& io);
     std::size_t (*backward_scratch)(const Packed& packed, const Schedule& schedule);

@@ -37,20 +37,6 @@ struct Int8 {
     static constexpr int kStep = 4;
 };
 
-// Calls body(Index<0>), body(Index<1>) ... body(Index<N - 1>): a loop whose index is a constant from the start, so that
-// arrays it indexes are registers.
-template <int N>
-struct Index {
-    constexpr operator int() const { return N; }
-};
-template <int N, class Body>
-static GATEWORK_INLINE void each(const Body& body) {
-    if constexpr (N > 0) {
-        each<N - 1>(body);
-        body(Index<N - 1>{});
-    }
-}
-
 template <int M, int V>
 static GATEWORK_INLINE void tile_start(const TileArgs& t, Vec (&sum)[M][V]) {
     each<M>([&](auto m) GATEWORK_LAMBDA {

@@ -9,22 +9,36 @@
 
 constexpr int kLanes = GATEWORK_LANES;
 
+// Calls body(Index<0>), body(Index<1>) ... body(Index<N - 1>): a loop whose index is a constant from the start, so that
+// arrays it indexes are registers.
+template <int N>
+struct Index {
+    constexpr operator int() const { return N; }
+};
+template <int N, class Body>
+static GATEWORK_INLINE void each(const Body& body) {
+    if constexpr (N > 0) {
+        each<N - 1>(body);
+        body(Index<N - 1>{});
+    }
+}
+
 #ifndef GATEWORK_PLAIN
 
 typedef float Vec __attribute__((vector_size(GATEWORK_LANES * 4)));
 typedef std::int32_t Int __attribute__((vector_size(GATEWORK_LANES * 4)));
 
-static inline Vec as_float(Int a) { return (Vec)a; }
-static inline Int as_int(Vec a) { return (Int)a; }
-static inline Vec to_float(Int a) { return __builtin_convertvector(a, Vec); }
+static GATEWORK_INLINE Vec as_float(Int a) { return (Vec)a; }
+static GATEWORK_INLINE Int as_int(Vec a) { return (Int)a; }
+static GATEWORK_INLINE Vec to_float(Int a) { return __builtin_convertvector(a, Vec); }
 #if defined(__AVX512F__) && GATEWORK_LANES == 16
-static inline Vec smaller(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }  // b where either is NaN
-static inline Vec larger(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
+static GATEWORK_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }  // b where either is NaN
+static GATEWORK_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
 #else
-static inline Vec smaller(Vec a, Vec b) { return a < b ? a : b; }  // b where either is NaN
-static inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+static GATEWORK_INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }  // b where either is NaN
+static GATEWORK_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 #endif
-static inline Int larger_int(Int a, Int b) { return a > b ? a : b; }
+static GATEWORK_INLINE Int larger_int(Int a, Int b) { return a > b ? a : b; }
 
 #else
 
@@ -37,9 +51,9 @@ struct Int {
 
 #define GATEWORK_EACH for (int l = 0; l < GATEWORK_LANES; ++l)
 #define GATEWORK_OPERATOR(Type, Scalar, op)                                                                        \
-    static inline Type operator op(Type a, Type b) { GATEWORK_EACH a.v[l] = a.v[l] op b.v[l]; return a; }          \
-    static inline Type operator op(Type a, Scalar b) { GATEWORK_EACH a.v[l] = a.v[l] op b; return a; }             \
-    static inline Type operator op(Scalar a, Type b) { GATEWORK_EACH b.v[l] = a op b.v[l]; return b; }
+    static GATEWORK_INLINE Type operator op(Type a, Type b) { GATEWORK_EACH a.v[l] = a.v[l] op b.v[l]; return a; }          \
+    static GATEWORK_INLINE Type operator op(Type a, Scalar b) { GATEWORK_EACH a.v[l] = a.v[l] op b; return a; }             \
+    static GATEWORK_INLINE Type operator op(Scalar a, Type b) { GATEWORK_EACH b.v[l] = a op b.v[l]; return b; }
 GATEWORK_OPERATOR(Vec, float, +)
 GATEWORK_OPERATOR(Vec, float, -)
 GATEWORK_OPERATOR(Vec, float, *)
@@ -49,42 +63,42 @@ GATEWORK_OPERATOR(Int, std::int32_t, &)
 GATEWORK_OPERATOR(Int, std::int32_t, |)
 GATEWORK_OPERATOR(Int, std::int32_t, *)
 GATEWORK_OPERATOR(Int, std::int32_t, >>)
-static inline Int& operator+=(Int& a, Int b) { GATEWORK_EACH a.v[l] += b.v[l]; return a; }
-static inline Int operator<<(Int a, int n) { GATEWORK_EACH a.v[l] = (std::int32_t)((std::uint32_t)a.v[l] << n); return a; }
-static inline Vec to_float(Int a) { Vec r; GATEWORK_EACH r.v[l] = (float)a.v[l]; return r; }
-static inline Vec& operator+=(Vec& a, Vec b) { GATEWORK_EACH a.v[l] += b.v[l]; return a; }
-static inline Vec as_float(Int a) { Vec r; std::memcpy(&r, &a, sizeof r); return r; }
-static inline Int as_int(Vec a) { Int r; std::memcpy(&r, &a, sizeof r); return r; }
-static inline Vec smaller(Vec a, Vec b) { GATEWORK_EACH b.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return b; }
-static inline Vec larger(Vec a, Vec b) { GATEWORK_EACH b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
-static inline Int larger_int(Int a, Int b) { GATEWORK_EACH b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
+static GATEWORK_INLINE Int& operator+=(Int& a, Int b) { GATEWORK_EACH a.v[l] += b.v[l]; return a; }
+static GATEWORK_INLINE Int operator<<(Int a, int n) { GATEWORK_EACH a.v[l] = (std::int32_t)((std::uint32_t)a.v[l] << n); return a; }
+static GATEWORK_INLINE Vec to_float(Int a) { Vec r; GATEWORK_EACH r.v[l] = (float)a.v[l]; return r; }
+static GATEWORK_INLINE Vec& operator+=(Vec& a, Vec b) { GATEWORK_EACH a.v[l] += b.v[l]; return a; }
+static GATEWORK_INLINE Vec as_float(Int a) { Vec r; std::memcpy(&r, &a, sizeof r); return r; }
+static GATEWORK_INLINE Int as_int(Vec a) { Int r; std::memcpy(&r, &a, sizeof r); return r; }
+static GATEWORK_INLINE Vec smaller(Vec a, Vec b) { GATEWORK_EACH b.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return b; }
+static GATEWORK_INLINE Vec larger(Vec a, Vec b) { GATEWORK_EACH b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
+static GATEWORK_INLINE Int larger_int(Int a, Int b) { GATEWORK_EACH b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
 
 #endif
 
-static inline Vec load(const float* p) {
+static GATEWORK_INLINE Vec load(const float* p) {
     Vec v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
-static inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+static GATEWORK_INLINE void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 #if defined(__AVX512F__) && GATEWORK_LANES == 16
-static inline Vec constant(float value) { return (Vec)_mm512_set1_ps(value); }
-static inline Int constant_int(std::int32_t value) { return (Int)_mm512_set1_epi32(value); }
+static GATEWORK_INLINE Vec constant(float value) { return (Vec)_mm512_set1_ps(value); }
+static GATEWORK_INLINE Int constant_int(std::int32_t value) { return (Int)_mm512_set1_epi32(value); }
 #elif defined(__AVX2__) && GATEWORK_LANES == 8
-static inline Vec constant(float value) { return (Vec)_mm256_set1_ps(value); }
-static inline Int constant_int(std::int32_t value) { return (Int)_mm256_set1_epi32(value); }
+static GATEWORK_INLINE Vec constant(float value) { return (Vec)_mm256_set1_ps(value); }
+static GATEWORK_INLINE Int constant_int(std::int32_t value) { return (Int)_mm256_set1_epi32(value); }
 #else
-static inline Vec constant(float value) { return Vec{} + value; }
-static inline Int constant_int(std::int32_t value) { return Int{} + value; }
+static GATEWORK_INLINE Vec constant(float value) { return Vec{} + value; }
+static GATEWORK_INLINE Int constant_int(std::int32_t value) { return Int{} + value; }
 #endif
-static inline Int load_int(const void* p) {
+static GATEWORK_INLINE Int load_int(const void* p) {
     Int v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
-static inline void store_int(void* p, Int v) { std::memcpy(p, &v, sizeof v); }
+static GATEWORK_INLINE void store_int(void* p, Int v) { std::memcpy(p, &v, sizeof v); }
 // sum + a0 b0 + a1 b1 of the two bfloat16 in each lane.
-static inline Vec add_pairs(Vec sum, Int a, Int b) {
+static GATEWORK_INLINE Vec add_pairs(Vec sum, Int a, Int b) {
 #if defined(__AVX512BF16__) && GATEWORK_LANES == 16
     return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 #else
@@ -93,7 +107,7 @@ static inline Vec add_pairs(Vec sum, Int a, Int b) {
 #endif
 }
 // sum + the four products of unsigned bytes of a and signed bytes of b in each lane.
-static inline Int add_fours(Int sum, Int a, Int b) {
+static GATEWORK_INLINE Int add_fours(Int sum, Int a, Int b) {
 #if defined(__AVX512VNNI__) && GATEWORK_LANES == 16
     return (Int)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 #else
@@ -104,12 +118,12 @@ static inline Int add_fours(Int sum, Int a, Int b) {
 }
 
 #ifndef GATEWORK_PLAIN
-static inline Int select_nan(Vec v, Int nan, Int number) { return v == v ? number : nan; }
+static GATEWORK_INLINE Int select_nan(Vec v, Int nan, Int number) { return v == v ? number : nan; }
 #else
-static inline Int select_nan(Vec v, Int nan, Int number) { GATEWORK_EACH if (v.v[l] != v.v[l]) number.v[l] = nan.v[l]; return number; }
+static GATEWORK_INLINE Int select_nan(Vec v, Int nan, Int number) { GATEWORK_EACH if (v.v[l] != v.v[l]) number.v[l] = nan.v[l]; return number; }
 #endif
 // float to bfloat16, to nearest even; in the low half of each lane. NaN stays NaN.
-static inline Int to_bfloat16(Vec v) {
+static GATEWORK_INLINE Int to_bfloat16(Vec v) {
     const Int bits = as_int(v);
     const Int odd = (bits >> 16) & 1;
     const Int rounded = (bits + (odd + 0x7FFF)) >> 16;
@@ -117,10 +131,8 @@ static inline Int to_bfloat16(Vec v) {
     return select_nan(v, quiet, rounded & 0xFFFF);
 }
 
-// exp(x) = 2^n (1 + p) with n = round(x / ln 2) and p = exp(r) - 1, r = x - n ln 2, |r| <= ln 2 / 2.
-// `scale` is 2^n. x must lie in [-87, 88]. p keeps full relative accuracy near r = 0.
 // 1 / x for x in [2^-100, 2^120]. At AVX-512 an estimate of 14 bits and one Newton step: within 1 ulp.
-static inline Vec reciprocal(Vec x) {
+static GATEWORK_INLINE Vec reciprocal(Vec x) {
 #if defined(__AVX512F__) && GATEWORK_LANES == 16
     const Vec r = (Vec)_mm512_rcp14_ps((__m512)x);
     return r + r * (1.0f - x * r);
@@ -129,50 +141,76 @@ static inline Vec reciprocal(Vec x) {
 #endif
 }
 
-struct Exp {
-    Vec p, scale;
-};
-static inline Exp exp_parts(Vec x) {
+// Each of these chains of twenty operations waits for itself most of the time: N at once, operation by operation, keep
+// the processor busy.
+
+// exp(x) = 2^n (1 + p) with n = round(x / ln 2) and p = exp(r) - 1, r = x - n ln 2, |r| <= ln 2 / 2.
+// `scale` is 2^n. x must lie in [-87, 88]. p keeps full relative accuracy near r = 0.
+template <int N>
+static GATEWORK_INLINE void exp_parts(const Vec (&x)[N], Vec (&p)[N], Vec (&scale)[N]) {
+    Vec shifted[N], n[N], r[N], square[N], q[N];
     // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits of the float.
-    const Vec shifted = x * 1.44269504088896341f + 12582912.0f;
-    const Vec n = shifted - 12582912.0f;
-    Vec r = x - n * 0.693359375f;  // ln 2 in two parts, the first exact in few bits
-    r = r - n * -2.12194440e-4f;
+    each<N>([&](auto i) GATEWORK_LAMBDA { shifted[i] = x[i] * 1.44269504088896341f + 12582912.0f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { n[i] = shifted[i] - 12582912.0f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { scale[i] = as_float((as_int(shifted[i]) << 23) + 0x3F800000); });
+    each<N>([&](auto i) GATEWORK_LAMBDA { r[i] = x[i] - n[i] * 0.693359375f; });  // ln 2 in two parts, the first exact
+    each<N>([&](auto i) GATEWORK_LAMBDA { r[i] = r[i] - n[i] * -2.12194440e-4f; });
     // Minimax polynomial of (exp(r) - 1 - r) / r^2, Cephes expf.
-    Vec q = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    q = q * r + 8.3334519073e-3f;
-    q = q * r + 4.1665795894e-2f;
-    q = q * r + 1.6666665459e-1f;
-    q = q * r + 5.0000001201e-1f;
-    return {q * (r * r) + r, as_float((as_int(shifted) << 23) + 0x3F800000)};
+    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = r[i] * 1.9875691500e-4f + 1.3981999507e-3f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + 8.3334519073e-3f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + 4.1665795894e-2f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + 1.6666665459e-1f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + 5.0000001201e-1f; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { square[i] = r[i] * r[i]; });
+    each<N>([&](auto i) GATEWORK_LAMBDA { p[i] = q[i] * square[i] + r[i]; });
 }
 
-// 1 / (1 + exp(-x))
-static inline Vec sigmoid(Vec x) {
-    const Exp e = exp_parts(smaller(constant(80.0f), larger(constant(-80.0f), 0.0f - x)));
-    return reciprocal(1.0f + (e.scale + e.scale * e.p));
-}
-
+// The first S of x become 1 / (1 + exp(-x)), the others tanh x.
 // With m = exp(-2|x|) - 1: tanh |x| = -m / (2 + m), no cancellation near 0.
-static inline Vec tanh(Vec x) {
-    const Int sign = as_int(x) & (std::int32_t)0x80000000;
-    const Vec size = as_float(as_int(x) & 0x7FFFFFFF);
-    const Exp e = exp_parts(larger(constant(-80.0f), size * -2.0f));
-    const Vec m = e.scale * e.p + (e.scale - 1.0f);
-    return as_float(as_int((0.0f - m) * reciprocal(2.0f + m)) | sign);
+template <int S, int N>
+static GATEWORK_INLINE void activations(Vec (&x)[N]) {
+    Vec y[N], p[N], scale[N], below[N];
+    each<N>([&](auto i) GATEWORK_LAMBDA {
+        if constexpr (i < S) y[i] = smaller(constant(80.0f), larger(constant(-80.0f), 0.0f - x[i]));
+        else y[i] = larger(constant(-80.0f), as_float(as_int(x[i]) & 0x7FFFFFFF) * -2.0f);
+    });
+    exp_parts<N>(y, p, scale);
+    each<N>([&](auto i) GATEWORK_LAMBDA {
+        if constexpr (i < S) below[i] = 1.0f + (scale[i] + scale[i] * p[i]);
+        else {
+            p[i] = scale[i] * p[i] + (scale[i] - 1.0f);
+            below[i] = 2.0f + p[i];
+        }
+    });
+    each<N>([&](auto i) GATEWORK_LAMBDA { below[i] = reciprocal(below[i]); });
+    each<N>([&](auto i) GATEWORK_LAMBDA {
+        if constexpr (i < S) x[i] = below[i];
+        else x[i] = as_float(as_int((0.0f - p[i]) * below[i]) | (as_int(x[i]) & (std::int32_t)0x80000000));
+    });
 }
 
-static inline Vec relu(Vec x) { return larger(constant(0.0f), x); }
+static GATEWORK_INLINE Vec sigmoid(Vec x) {
+    Vec one[1] = {x};
+    activations<1>(one);
+    return one[0];
+}
+static GATEWORK_INLINE Vec tanh(Vec x) {
+    Vec one[1] = {x};
+    activations<0>(one);
+    return one[0];
+}
+
+static GATEWORK_INLINE Vec relu(Vec x) { return larger(constant(0.0f), x); }
 
 // d where y > 0, else 0.
 #ifndef GATEWORK_PLAIN
-static inline Vec where_positive(Vec y, Vec d) { return y > Vec{} ? d : Vec{}; }
+static GATEWORK_INLINE Vec where_positive(Vec y, Vec d) { return y > Vec{} ? d : Vec{}; }
 #else
-static inline Vec where_positive(Vec y, Vec d) { GATEWORK_EACH d.v[l] = y.v[l] > 0.0f ? d.v[l] : 0.0f; return d; }
+static GATEWORK_INLINE Vec where_positive(Vec y, Vec d) { GATEWORK_EACH d.v[l] = y.v[l] > 0.0f ? d.v[l] : 0.0f; return d; }
 #endif
 
 // The low half or quarter of each lane, side by side.
-static inline void store_low_halves(std::uint16_t* p, Int v) {
+static GATEWORK_INLINE void store_low_halves(std::uint16_t* p, Int v) {
 #if defined(__AVX512F__) && GATEWORK_LANES == 16
     _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)v));
 #else
@@ -181,7 +219,7 @@ static inline void store_low_halves(std::uint16_t* p, Int v) {
     for (int l = 0; l < GATEWORK_LANES; ++l) p[l] = (std::uint16_t)lanes[l];
 #endif
 }
-static inline void store_low_bytes(std::uint8_t* p, Int v) {
+static GATEWORK_INLINE void store_low_bytes(std::uint8_t* p, Int v) {
 #if defined(__AVX512F__) && GATEWORK_LANES == 16
     _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8((__m512i)v));
 #else
