@@ -161,36 +161,34 @@ static void input_gradient(
 
 // ------------------------------------------------------------------------------------------------ gradients of weights
 //
-// sums[k][column] += a[row][k] z[row][column]: for some rows the 64 columns are copied side by side (a cache's worth), then
-// kRows operands at a time meet them, sums in registers. bfloat16 takes two rows at once, side by side in a lane.
+// sums[k][column] += a[row][k] z[row][column]: some rows at a time, the operands are copied into tiles of up to kRows
+// columns and the gradients into panels of 64, and every tile meets every panel with its sums in registers. bfloat16 takes
+// two rows at once, side by side in a lane.
 
 constexpr std::int64_t kOuterRows = 128;
 constexpr int kOuterColumns = 64;
 constexpr int kOuterVectors = 4;  // of a tile; with fewer lanes there are more tiles
 
 struct OuterTile {
-    const float* const* a;        // float32: rows
-    const std::uint16_t* pairs;   // bfloat16: (rows / 2, depth, 2)
-    std::int64_t depth;
-    const void* z;  // rows of 64 columns, or half as many of pairs
+    const void* a;  // (rows, M), or (rows / 2, M, 2) of bfloat16
+    const void* z;  // (rows, 64), or (rows / 2, 64, 2)
     std::int64_t rows;
     float* sums;
 };
 
 template <class Format, int M>
 struct OuterRun {
-    static GATEWORK_NOINLINE void run(const OuterTile& t, std::int64_t k, int column) {
-        float* sums = t.sums + k * kOuterColumns + column;
+    static GATEWORK_NOINLINE void run(const OuterTile& t) {
+        float* sums = t.sums;
         Vec sum[M][kOuterVectors];
         each<M>([&](auto m) GATEWORK_LAMBDA {
             each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = load(sums + m * kOuterColumns + v * kLanes); });
         });
         const std::int64_t rows = t.rows;
         if constexpr (Format::kStep == 1) {
-            const float* z = static_cast<const float*>(t.z) + column;
+            const float *z = static_cast<const float*>(t.z), *a = static_cast<const float*>(t.a);
             Vec vector[kOuterVectors];
-            for (std::int64_t n = 0; n < rows; ++n, z += kOuterColumns) {
-                const float* a = t.a[n] + k;
+            for (std::int64_t n = 0; n < rows; ++n, z += kOuterColumns, a += M) {
                 each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load(z + v * kLanes); });
                 each<M>([&](auto m) GATEWORK_LAMBDA {
                     const Vec one = constant(a[m]);
@@ -198,10 +196,9 @@ struct OuterRun {
                 });
             }
         } else {
-            const std::uint16_t* z = static_cast<const std::uint16_t*>(t.z) + 2 * column;
-            const std::uint16_t* a = t.pairs + 2 * k;
+            const std::uint16_t *z = static_cast<const std::uint16_t*>(t.z), *a = static_cast<const std::uint16_t*>(t.a);
             Int vector[kOuterVectors];
-            for (std::int64_t n = 0; n < rows; n += 2, z += 2 * kOuterColumns, a += 2 * t.depth) {
+            for (std::int64_t n = 0; n < rows; n += 2, z += 2 * kOuterColumns, a += 2 * M) {
                 each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load_int(z + 2 * v * kLanes); });
                 each<M>([&](auto m) GATEWORK_LAMBDA {
                     const Int pair = constant_int(load_lane(a + 2 * m));
@@ -215,26 +212,19 @@ struct OuterRun {
     }
 };
 template <class Format, int M>
-static void outer_rest(const OuterTile& t, std::int64_t k, std::int64_t rest, int column) {
+static void outer_run(const OuterTile& t, std::int64_t height) {
     if constexpr (M > 0) {
-        if (rest == M) return OuterRun<Format, M>::run(t, k, column);
-        outer_rest<Format, M - 1>(t, k, rest, column);
-    }
-}
-template <class Format>
-static void outer_tiles(const OuterTile& t) {
-    // Tiles of nearly the same height, as in panel_product.
-    std::int64_t tiles = divided_up(t.depth, kRows);
-    for (std::int64_t k = 0; k < t.depth; --tiles) {
-        const std::int64_t height = divided_up(t.depth - k, tiles);
-        for (int column = 0; column < kOuterColumns; column += kOuterVectors * kLanes) outer_rest<Format, kRows>(t, k, height, column);
-        k += height;
+        if (height == M) return OuterRun<Format, M>::run(t);
+        outer_run<Format, M - 1>(t, height);
     }
 }
 
+static std::int64_t outer_bytes(Precision precision, std::int64_t depth, std::int64_t columns) {
+    // Rows of bfloat16 come in pairs, and an odd last one has an empty partner.
+    return divided_up((kOuterRows + 2) * depth * size_of(precision), 64) * 64 + (kOuterRows + 2) * columns * size_of(precision);
+}
 static std::size_t outer_scratch(Precision precision, std::int64_t depth) {
-    const std::int64_t z = kOuterRows * kOuterColumns * (std::int64_t)sizeof(float);
-    return (std::size_t)(z + (precision == Precision::float32 ? 0 : kOuterRows * depth * (std::int64_t)sizeof(std::uint16_t)));
+    return (std::size_t)(outer_bytes(precision, depth, kOuterColumns) + (depth + kOuterColumns) * 4 * (std::int64_t)sizeof(float) + 256);
 }
 
 // Two rows of `width` floats as pairs of bfloat16; the second may be null.
@@ -250,31 +240,95 @@ static void to_pairs(const float* first, const float* second, std::int64_t width
     }
 }
 
-static void outer(Precision precision, const Outer& o) {
-    const bool pairs = precision != Precision::float32;
-    float* z = reinterpret_cast<float*>(o.scratch);
-    std::uint16_t* z_pairs = reinterpret_cast<std::uint16_t*>(o.scratch);
-    std::uint16_t* a_pairs = z_pairs + kOuterRows * kOuterColumns * 2;
-    for (std::int64_t first = 0; first < o.rows; first += kOuterRows) {
-        const std::int64_t rows = smaller(kOuterRows, o.rows - first);
-        if (o.columns || !pairs)
-            for (int v = 0; v < kOuterColumns; v += kLanes) {
-                Vec sum = o.columns ? load(o.columns + v) : constant(0.0f);
-                for (std::int64_t n = 0; n < rows; ++n) {
-                    const Vec part = load(o.z[first + n] + o.column + v);
-                    if (!pairs) store(z + n * kOuterColumns + v, part);
-                    sum += part;
-                }
-                if (o.columns) store(o.columns + v, sum);
-            }
-        if (pairs)
-            for (std::int64_t n = 0; n < rows; n += 2) {
-                const bool both = n + 1 < rows;
-                to_pairs(o.z[first + n] + o.column, both ? o.z[first + n + 1] + o.column : nullptr, kOuterColumns, z_pairs + n * kOuterColumns);
-                to_pairs(o.a[first + n], both ? o.a[first + n + 1] : nullptr, o.depth, a_pairs + n * o.depth);
-            }
-        const OuterTile t{o.a + first, a_pairs, o.depth, o.scratch, rows, o.sums};
-        if (pairs) outer_tiles<BFloat16>(t);
-        else outer_tiles<Float32>(t);
+// Tiles of nearly the same height, as in panel_product: calls body(first column, height).
+template <class Body>
+static GATEWORK_INLINE void outer_tiles(std::int64_t depth, const Body& body) {
+    std::int64_t tiles = divided_up(depth, kRows);
+    for (std::int64_t k = 0; k < depth; --tiles) {
+        const std::int64_t height = divided_up(depth - k, tiles);
+        body(k, height);
+        k += height;
     }
+}
+
+// The operands of some rows, tile by tile.
+template <class Format>
+static void gather_operands(const Outer& o, std::int64_t first, std::int64_t rows, void* to, float* work) {
+    constexpr int kStep = Format::kStep;
+    std::int64_t width[2] = {0, 0}, count[2] = {0, 0};  // tiles come in at most two heights, the higher first
+    outer_tiles(o.depth, [&](std::int64_t, std::int64_t height) {
+        const int which = count[0] == 0 || width[0] == height ? 0 : 1;
+        width[which] = height;
+        ++count[which];
+    });
+    for (std::int64_t n = 0; n < rows; n += kStep) {
+        const float* row = o.a[first + n];
+        const float* source = row;
+        if constexpr (kStep == 2) {
+            to_pairs(row, n + 1 < rows ? o.a[first + n + 1] : nullptr, o.depth, reinterpret_cast<std::uint16_t*>(work));
+            source = work;  // a pair is as wide as a float
+        }
+        const std::int64_t whole = (rows + kStep - 1) / kStep, at = n / kStep;
+        float* out = static_cast<float*>(to);
+        for (int which = 0; which < 2; ++which)
+            for (std::int64_t tile = 0; tile < count[which]; ++tile) {
+                const std::int64_t height = width[which];
+                float* place = out + at * height;
+                for (std::int64_t m = 0; m < height; ++m) std::memcpy(place + m, source + m, sizeof(float));
+                source += height;
+                out += whole * height;
+            }
+    }
+}
+
+template <class Format>
+static void outer_in(const Outer& o) {
+    constexpr int kStep = Format::kStep;
+    char* a = o.scratch;
+    float* z = reinterpret_cast<float*>(a + divided_up((kOuterRows + 2) * o.depth * 4 / kStep, 64) * 64);
+    float* work = z + (kOuterRows + 2) * kOuterColumns / kStep;
+    for (std::int64_t first = 0; first < o.rows; first += kOuterRows) {
+        const std::int64_t rows = smaller(kOuterRows, o.rows - first), whole = (rows + kStep - 1) / kStep;
+        if (o.depth) gather_operands<Format>(o, first, rows, a, work);
+        for (std::int64_t panel = 0; panel < o.panels; ++panel) {
+            const std::int64_t column = o.column + panel * kOuterColumns;
+            Vec sum[kOuterColumns / kLanes];
+            float* columns = o.columns ? o.columns + panel * kOuterColumns : nullptr;
+            for (int v = 0; v < kOuterColumns / kLanes; ++v) sum[v] = columns ? load(columns + v * kLanes) : constant(0.0f);
+            for (std::int64_t n = 0; n < rows; n += kStep) {
+                const float* row = o.z[first + n] + column;
+                const float* second = kStep == 2 && n + 1 < rows ? o.z[first + n + 1] + column : nullptr;
+                float* to = z + n / kStep * kOuterColumns;
+                for (int v = 0; v < kOuterColumns / kLanes; ++v) {
+                    const Vec part = load(row + v * kLanes);
+                    sum[v] += part;
+                    if constexpr (kStep == 1) {
+                        store(to + v * kLanes, part);
+                    } else {
+                        Int pair = to_bfloat16(part);
+                        if (second) {
+                            const Vec other = load(second + v * kLanes);
+                            sum[v] += other;
+                            pair = pair | (to_bfloat16(other) << 16);
+                        }
+                        store_int(to + v * kLanes, pair);
+                    }
+                }
+            }
+            if (columns)
+                for (int v = 0; v < kOuterColumns / kLanes; ++v) store(columns + v * kLanes, sum[v]);
+            const float* tile = reinterpret_cast<const float*>(a);
+            float* sums = o.sums + panel * o.depth * kOuterColumns;
+            outer_tiles(o.depth, [&](std::int64_t k, std::int64_t height) {
+                for (int c = 0; c < kOuterColumns; c += kOuterVectors * kLanes)
+                    outer_run<Format, kRows>({tile, z + c, kStep * whole, sums + k * kOuterColumns + c}, height);
+                tile += whole * height;
+            });
+        }
+    }
+}
+
+static void outer(Precision precision, const Outer& o) {
+    if (precision == Precision::float32) return outer_in<Float32>(o);
+    outer_in<BFloat16>(o);
 }

@@ -133,21 +133,30 @@ struct OuterJob {
     float* bias;                   // column sums, or null
 };
 
+// Panels of columns a part takes: the operands are rearranged once for all of them.
+constexpr std::int64_t kPanelsAPart = 4;
+
+std::size_t outer_floats(const OuterJob& job, std::int64_t panels) {
+    return (std::size_t)(panels * (job.depth + 1) * kOuterColumns);
+}
+
 void outer_part(const Layer& layer, const OuterJob& job, std::int64_t column, char* scratch) {
+    const std::int64_t panels = std::min(kPanelsAPart, (job.columns - column + kOuterColumns - 1) / kOuterColumns);
+    const std::size_t floats = outer_floats(job, panels);
     float* sums = reinterpret_cast<float*>(scratch);
-    float* columns = sums + job.depth * kOuterColumns;
-    char* rest = scratch + lines((std::size_t)((job.depth + 1) * kOuterColumns) * sizeof(float));
-    std::memset(sums, 0, (std::size_t)((job.depth + 1) * kOuterColumns) * sizeof(float));
-    const Outer outer{job.a->data(), job.depth, job.z->data(), (std::int64_t)job.z->size(), job.first + column,
-                      sums, job.bias ? columns : nullptr, rest};
+    float* columns = sums + panels * job.depth * kOuterColumns;
+    std::memset(sums, 0, floats * sizeof(float));
+    const Outer outer{job.a->data(), job.depth, job.z->data(), (std::int64_t)job.z->size(), job.first + column, panels,
+                      sums, job.bias ? columns : nullptr, scratch + lines(floats * sizeof(float))};
     layer.kernels->outer(layer.precision, outer);
     const std::int64_t wide = padded(job.units);
-    for (std::int64_t j = 0; j < kOuterColumns && column + j < job.columns; ++j) {
+    for (std::int64_t j = 0; j < panels * kOuterColumns && column + j < job.columns; ++j) {
         const std::int64_t slot = (column + j) / wide, unit = (column + j) % wide;
         if (unit >= job.units) continue;
         const std::int64_t row = (job.gates ? job.gates[slot] : slot) * job.units + unit;
+        const float* from = sums + j / kOuterColumns * job.depth * kOuterColumns + j % kOuterColumns;
         if (job.weights)
-            for (std::int64_t k = 0; k < job.depth; ++k) job.weights[row * job.depth + k] = sums[k * kOuterColumns + j];
+            for (std::int64_t k = 0; k < job.depth; ++k) job.weights[row * job.depth + k] = from[k * kOuterColumns];
         if (job.bias) job.bias[row] = columns[j];
     }
 }
@@ -178,9 +187,9 @@ void weight_gradients(const Layer& layer, const RowPointers* rows) {
     std::vector<Part> parts;
     std::size_t bytes = 0;
     for (const OuterJob& job : jobs)
-        for (std::int64_t column = 0; column < job.columns; column += kOuterColumns) {
+        for (std::int64_t column = 0; column < job.columns; column += kPanelsAPart * kOuterColumns) {
             parts.push_back({&job, column, bytes});
-            bytes += lines((std::size_t)((job.depth + 1) * kOuterColumns) * sizeof(float)) +
+            bytes += lines(outer_floats(job, kPanelsAPart) * sizeof(float)) +
                      lines(layer.kernels->outer_scratch(layer.precision, job.depth));
         }
     Buffer buffer;

@@ -253,6 +253,9 @@ static void panel_product(
     t.vector_stride = panel.apart;
     t.scale = m.scale ? m.scale + panel.column : nullptr;
     t.correction = m.correction ? m.correction + panel.column : nullptr;
+    // While the first tile goes over this panel, the next one comes nearer: panels follow one another.
+    const std::int64_t whole = panel.vectors * kLanes * t.depth * Format::kStep * (std::int64_t)sizeof(typename Format::Weight);
+    t.ahead = panel.column + panel.vectors * kLanes < m.columns ? whole : 0;
     // Tiles of nearly the same height: 20 rows are 5 + 5 + 5 + 5, not 6 + 6 + 6 + 2.
     std::int64_t tiles = divided_up(rows, kRows);
     for (std::int64_t row = 0; row < rows; --tiles) {
@@ -262,6 +265,7 @@ static void panel_product(
         t.init = init + row * init_stride + panel.first;
         t.out = out + row * out_stride + panel.first;
         tile_of<Format>(panel.vectors, height)(t);
+        t.ahead = 0;
         row += height;
     }
 }

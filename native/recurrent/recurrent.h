@@ -178,10 +178,10 @@ inline constexpr std::int64_t extra_floats(const CellInfo& cell, std::int64_t un
 struct Outer {
     const float* const* a;  // each row's operand, `depth` floats
     std::int64_t depth;
-    const float* const* z;  // each row's columns, 64 of them from `column`
-    std::int64_t rows, column;
-    float* sums;     // (depth, 64) added to
-    float* columns;  // (64) added to: the column sums; null where not wanted
+    const float* const* z;  // each row's columns, in panels of 64 from `column`
+    std::int64_t rows, column, panels;
+    float* sums;     // (panels, depth, 64) added to
+    float* columns;  // (panels, 64) added to: the column sums; null where not wanted
     char* scratch;   // outer_scratch bytes
 };
 

@@ -10,6 +10,7 @@ struct TileArgs {
     const void* const* a;  // M rows of operands
     std::int64_t depth;    // in steps of the format
     const void* panel;
+    std::int64_t ahead;  // bytes from here to what is wanted next, to be fetched; 0: nothing
     const float* init;
     std::int64_t init_stride;  // between rows; 0: the same for all
     float* out;
@@ -56,6 +57,19 @@ static GATEWORK_INLINE void tile_end(const TileArgs& t, const Vec (&sum)[M][V]) 
 #define GATEWORK_FORGET(pointer)
 #endif
 
+// Only where there are products enough to hide it behind.
+template <int M, int V>
+static GATEWORK_INLINE void fetch(const void* panel, std::int64_t ahead) {
+#if defined(__GNUC__)
+    if constexpr (M > 2)
+        each<V>([&](auto v) GATEWORK_LAMBDA {
+            __builtin_prefetch(static_cast<const char*>(panel) + ahead + v * (kLanes * 4), 0, 2);
+        });
+#else
+    (void)panel, (void)ahead;
+#endif
+}
+
 template <class Format, int M, int V>
 struct Tile;
 
@@ -67,9 +81,10 @@ struct Tile<Float32, M, V> {
         const float* panel = static_cast<const float*>(t.panel);
         Vec sum[M][V], weight[V];
         tile_start<M, V>(t, sum);
-        const std::int64_t depth = t.depth;
+        const std::int64_t depth = t.depth, ahead = t.ahead;
         for (std::int64_t k = 0; k < depth; ++k, panel += V * kLanes) {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load(panel + v * kLanes); });
+            fetch<M, V>(panel, ahead);
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Vec one = constant(a[m][k]);
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += weight[v] * one; });
@@ -116,9 +131,10 @@ private:
         Vec sum[M][V];
         Int weight[V];
         tile_start<M, V>(t, sum);
-        const std::int64_t depth = t.depth;
+        const std::int64_t depth = t.depth, ahead = t.ahead;
         for (std::int64_t k = 0; k < depth; ++k, panel += 2 * V * kLanes) {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 2 * v * kLanes); });
+            fetch<M, V>(panel, ahead);
 #if defined(__AVX512BF16__) && GATEWORK_LANES == 16
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Int pair = constant_int(load_lane(a[m] + 2 * k));
@@ -154,9 +170,10 @@ struct Tile<Int8, M, V> {
             const Int start = load_int(t.correction + v * kLanes);
             each<M>([&](auto m) GATEWORK_LAMBDA { sum[m][v] = start; });
         });
-        const std::int64_t depth = t.depth;
+        const std::int64_t depth = t.depth, ahead = t.ahead;
         for (std::int64_t k = 0; k < depth; ++k, panel += 4 * V * kLanes) {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 4 * v * kLanes); });
+            fetch<M, V>(panel, ahead);
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Int four = constant_int(load_lane(a[m] + 4 * k));
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_fours(sum[m][v], four, weight[v]); });
