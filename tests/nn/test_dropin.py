@@ -167,6 +167,13 @@ class TestOnKernels:
         assert "Recurrent" in module(packed)[0].data.grad_fn.name()
         assert "Recurrent" in module(torch.randn(6, 3, 4))[0].grad_fn.name()
 
+    def test_without_the_extension_the_definition_computes(self, monkeypatch):
+        module, x = nn.LSTM(4, 5, bidirectional=True, zoneout=0.1).eval(), torch.randn(6, 3, 4)
+        want = module(x, lengths=[2, 6, 4])
+        monkeypatch.setenv("GATEWORK_LEVEL", "numpy")
+        torch.testing.assert_close(module(x, lengths=[2, 6, 4]), want)
+        module.train()(x)[0].sum().backward()
+
     def test_nothing_is_read_past_a_length_and_zero_comes_out(self):
         module = nn.GRU(4, 5, bidirectional=True, batch_first=True)
         x, lengths = torch.randn(3, 6, 4), [4, 6, 1]

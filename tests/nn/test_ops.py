@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.library import opcheck
+from torch.utils.checkpoint import checkpoint
 
 from gatework.cells import CELLS
 from gatework.core.errors import DataError
@@ -122,6 +123,17 @@ def test_a_graph_can_be_walked_twice(through):
     torch.testing.assert_close(again, first, rtol=0, atol=0)
     with pytest.raises(RuntimeError, match="a second time"):
         torch.autograd.grad(loss, weights)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activation_checkpointing(reentrant):
+    module = LSTM(I, H, num_layers=2)
+    x = torch.randn(T, B, I, requires_grad=True)
+    module(x)[0].square().sum().backward()
+    want, module.weight_hh_l0.grad = module.weight_hh_l0.grad, None
+    y = checkpoint(lambda t: module(t)[0], x, use_reentrant=reentrant)
+    y.square().sum().backward()
+    torch.testing.assert_close(module.weight_hh_l0.grad, want, rtol=0, atol=0)
 
 
 @EVERY_CELL

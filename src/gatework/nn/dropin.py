@@ -218,7 +218,7 @@ def _checked(lengths: Any, x_TBI: Tensor) -> Tensor | None:
     lengths_B = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
     time, batch = x_TBI.shape[:2]
     if lengths_B.shape != (batch,) or (
-        not torch.compiler.is_compiling() and batch and not 1 <= lengths_B.min() <= lengths_B.max() <= time
+        not torch.compiler.is_compiling() and batch and not 1 <= int(lengths_B.min()) <= int(lengths_B.max()) <= time
     ):
         raise DataError(
             f"lengths must be {batch} lengths from 1 to {time} for this input, got {lengths_B.tolist()}. "

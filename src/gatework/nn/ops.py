@@ -143,22 +143,22 @@ class _Recurrent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, plan: _Plan, x: Tensor, *tensors: Any) -> tuple[Tensor, ...]:
-        y, last, ctx.tape = _forward(plan, x, *plan.split(tensors), keep=True)
-        ctx.plan = plan
+        y, last, tape = _forward(plan, x, *plan.split(tensors), keep=True)
+        ctx.plan, ctx.used = plan, False
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, *tensors)
+        ctx.save_for_backward(torch.from_numpy(tape), x, *tensors)
         return y, *last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        plan, (x, *tensors) = ctx.plan, ctx.saved_tensors
+        plan, (tape, x, *tensors) = ctx.plan, ctx.saved_tensors
         weights, parts, masks = plan.split(tensors)
         if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn
             return None, *_differentiable(plan, x, weights, parts, Masks(*masks), grads, ctx.needs_input_grad[1:])
-        tape, ctx.tape = ctx.tape, None
+        fresh, ctx.used = None if ctx.used else tape.numpy(), True
         dy, *dlast = grads
         need_x, need_parts = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2 + len(weights) :])
-        dx, d_weights, d_parts = _backward(plan, tape, x, weights, parts, masks, dy, dlast, need_x, need_parts)
+        dx, d_weights, d_parts = _backward(plan, fresh, x, weights, parts, masks, dy, dlast, need_x, need_parts)
         return None, dx, *d_weights, *d_parts, None, None, None
 
 
@@ -169,7 +169,7 @@ def _forward(
     y, last, tape = kernels.recurrent_forward(
         plan.cell.name, _rows(x), plan.lengths_B, params, states, **named, keep=keep, precision=plan.precision
     )
-    ends = [torch.from_numpy(_stack(list(part))) for part in zip(*last, strict=True)]
+    ends = [torch.from_numpy(_stack(part)) for part in zip(*last, strict=True)]
     return torch.from_numpy(y), ends, tape
 
 
@@ -197,7 +197,7 @@ def _backward(
     d_weights = [torch.from_numpy(array) for p in dp for array in p]
     d_parts: list[Tensor | None] = [None] * len(parts)
     if need_parts and parts:
-        d_parts = [torch.from_numpy(_stack(list(part))) for part in zip(*ds, strict=True)]
+        d_parts = [torch.from_numpy(_stack(part)) for part in zip(*ds, strict=True)]
     return None if dx is None else torch.from_numpy(dx), d_weights, d_parts
 
 
@@ -246,8 +246,13 @@ def _rows(tensor: Tensor) -> Array:
     return array
 
 
-def _stack(parts: list[Array]) -> Array:
-    return parts[0][None] if len(parts) == 1 else np.stack(parts)
+def _stack(parts: Sequence[Array]) -> Array:
+    if len(parts) == 1:
+        return parts[0][None]
+    whole = np.empty((len(parts), *parts[0].shape), dtype=np.float32)  # a fifth of the time of np.stack
+    for place, part in enumerate(parts):
+        whole[place] = part
+    return whole
 
 
 def zero_state(cell: Cell, x: Tensor, lengths_B: Tensor | None, params: Any, count: int) -> list[Tensor]:

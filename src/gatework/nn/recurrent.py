@@ -223,7 +223,7 @@ def _check_lengths(x_BTI: Tensor, lengths_B: Tensor | None) -> None:
     if lengths_B is None or torch.compiler.is_compiling():  # values are not known yet: the kernels check them
         return
     batch, time = x_BTI.shape[:2]
-    if lengths_B.shape != (batch,) or bool((lengths_B < 1).any()) or bool((lengths_B > time).any()):
+    if lengths_B.shape != (batch,) or (batch and not 1 <= int(lengths_B.min()) <= int(lengths_B.max()) <= time):
         raise DataError(
             f"lengths_B must be {batch} lengths from 1 to {time} for these inputs, got {lengths_B.tolist()}. "
             "Drop empty sequences before batching."
