@@ -60,6 +60,7 @@ private:
 // One operation: `rounds` random cases from `seed` on. Fails the program, or returns a line to print.
 using Operation = void (*)(std::int64_t rounds, std::uint64_t seed);
 void threads(std::int64_t rounds, std::uint64_t seed);
+void crf(std::int64_t rounds, std::uint64_t seed);
 void recurrent(std::int64_t rounds, std::uint64_t seed);
 
 }  // namespace gatework::fuzz
