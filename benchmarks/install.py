@@ -34,7 +34,7 @@ def main() -> int:
         spent = time.perf_counter() - start
         size = wheel.stat().st_size
     results.about["wheel_bytes"] = size
-    results.add("install from source", 1, "whole", "gatework", Timing(spent, spent, 0.0, 1))
+    results.add("install from source", 1, "whole", "gatework", Timing(spent, spent, 0.0, 1, spent))
     results.save()
     say(f"wheel {size / 1e6:.2f} MB, installed from source in {spent:.1f} s")
     return 0

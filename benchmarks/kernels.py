@@ -79,7 +79,7 @@ class Stand:
             self.entries[peer.name] = Entry(_together(calls), found)
         return {name: entry.error for name, entry in self.entries.items()}, left_out
 
-    def burst(self, name: str) -> list[float]:
+    def burst(self, name: str) -> timing.Spent:
         """Seconds a call of one contestant."""
         return timing.burst(self.entries[name].run)
 
@@ -132,6 +132,7 @@ def compare(results: Results, threads: int, measures: Any, shapes: Any, seconds:
                 for name, taken in timings.items():
                     results.add(f"{kind} {lengths}", threads, shape, name, taken, work, errors_[name], share)
                 say(results.line(f"{kind} {lengths}", threads, shape))
+        results.save()
 
 
 def second_thread(results: Results, shapes: Any, seconds: float, patience: float) -> None:
@@ -196,16 +197,16 @@ def main() -> int:
     for threads in arguments.threads:
         measures = [one for one in MEASURES if chosen(" ".join(one)) and (threads == 1 or one[1] == "ragged")]
         compare(results, threads, measures, shapes, seconds, patience)
-        results.save()
     if max(arguments.threads) > 1 and chosen("second thread"):
         second_thread(results, shapes, seconds, patience)
     results.save()
     if not arguments.all:
         say(f"wrote {results.file}")
         return 0
-    options = ["--quick"] if arguments.quick else []
-    for script in ("step", "train_step", "install"):
+    options = ["--quick"] if arguments.quick else ["--seconds", str(seconds)]
+    for script in ("step", "train_step"):
         subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *options], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.install", *(["--quick"] if arguments.quick else [])], check=True)
     report = ["--quick"] if arguments.quick else ["--write"]
     return subprocess.run([sys.executable, "-m", "benchmarks.speed_report", *report]).returncode
 

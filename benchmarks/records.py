@@ -1,6 +1,7 @@
 """Measured speeds as a small JSON file: where, when and how, then one record a line. Pure; standard library only.
 
-A record is one contestant of one measure on one case: median seconds a call, spread (distance of the quartiles over
+A record is one contestant of one measure on one case: median seconds a call by the clock and, with
+one thread, of the processor; spread (distance of the quartiles over
 the median), useful GFLOP/s where work is counted, errors against float64, and the share of the best peak the machine
 reached just before. A later record replaces an earlier one of the same measure, threads, case and contestant.
 """
@@ -32,7 +33,7 @@ class Results:
     """The records of one file."""
 
     def __init__(self, path: Path, load: bool = True) -> None:
-        self.file = path
+        self.file, self.clock = path, "seconds"
         self.about: dict[str, Any] = {"peak": {}, "commands": []}
         self.records: dict[Key, Record] = {}
         if load and path.exists():
@@ -64,6 +65,7 @@ class Results:
         """Keep one contestant's timing."""
         record: Record = {"measure": what, "threads": threads, "case": str(case), "contestant": contestant}
         record |= {"seconds": _short(taken.median), "mean": _short(taken.mean)}
+        record |= {"processor": _short(taken.processor)} if threads == 1 else {}
         record |= {"spread": round(taken.spread, 3), "calls": taken.calls, "quiet": round(quiet, 3)}
         if work:
             record["gflops"] = round(work / taken.median / 1e9, 1)
@@ -91,14 +93,18 @@ class Results:
         """Cases of a measure, in the order they came."""
         return list(dict.fromkeys(key[2] for key in self.records if key[:2] == (what, threads)))
 
+    def time(self, record: Record) -> float:
+        """Seconds by the clock in use: `seconds`, or `processor` where that was kept."""
+        return float(record.get(self.clock, record["seconds"]))
+
     def ratios(self, what: str, threads: int, rival: str | Sequence[str], ours: str = OURS) -> dict[str, float]:
         """How many times faster ours is, by case: over one rival or the fastest of several; {} where unmeasured."""
         rivals, found = [rival] if isinstance(rival, str) else list(rival), {}
         for case in self.cases(what, threads):
             have = self.of(what, threads, case)
-            times = [have[name]["seconds"] for name in rivals if name in have]
+            times = [self.time(have[name]) for name in rivals if name in have]
             if ours in have and times:
-                found[case] = min(times) / have[ours]["seconds"]
+                found[case] = min(times) / self.time(have[ours])
         return found
 
     def mean_ratio(self, what: str, threads: int, rival: str | Sequence[str], ours: str = OURS) -> float | None:

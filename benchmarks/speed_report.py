@@ -97,7 +97,7 @@ def _int8_error(files: Files) -> float | None:
 def _step(precision: str, units: int) -> Any:
     def value(files: Files) -> float | None:
         record = files.step.of("step", 1, f"B 1, H {units}").get(f"gatework {precision}")
-        return record["seconds"] if record else None
+        return files.step.time(record) if record else None
 
     return value
 
@@ -335,9 +335,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into the README, with the plot")
     parser.add_argument("--quick", action="store_true", help="from results/quick.json alone")
+    parser.add_argument("--processor", action="store_true", help="ratios by processor time, where others were at work")
     arguments = parser.parse_args()
     names = ("quick",) * 4 if arguments.quick else ("kernels", "step", "train_step", "install")
     opened = {name: Results(Results.path(name)) for name in names}
+    if arguments.processor:
+        for results in opened.values():
+            results.clock = "processor"
     published = json.loads(retrain.PUBLISHED.read_text(encoding="utf-8"))
     lines = retrain.OUT.read_text(encoding="utf-8").splitlines() if retrain.OUT.exists() else []
     files = Files(*(opened[name] for name in names), retrain.load(lines, published))

@@ -63,7 +63,7 @@ class Stepper(ABC):
 
 
 class Gatework(Stepper):
-    """`kernels.Stepper`, writing into an array of ours."""
+    """`kernels.Stepper`; each step returns a new array."""
 
     name, framework = "gatework", "gatework"
     precisions = ("float32", "bfloat16", "int8")
@@ -71,27 +71,14 @@ class Gatework(Stepper):
     def prepare(self) -> None:
         from gatework import kernels
 
-        face: Any = kernels
-        if not hasattr(face, "Stepper"):
-            raise Missing("this Gatework has no Stepper")
-        packed = face.pack("lstm", self.case.weights[0]._asdict(), precision=self.precision)
-        self.stepper = face.Stepper(packed, self.B)
-        self.out_BH = np.zeros((self.B, self.H), dtype=np.float32)
-
-    def timed(self, x_BI: Float32) -> Callable[[], Any]:
-        return functools.partial(self.stepper.step, x_BI, self.out_BH)
-
-    def h_BH(self) -> Float32:
-        return np.array(self.stepper.h_BH)
-
-
-class GateworkNew(Gatework):
-    """`kernels.Stepper`, a new array each step."""
-
-    name = "gatework new array"
+        packed = kernels.pack("lstm", self.case.weights[0]._asdict(), precision=self.precision)
+        self.stepper = kernels.Stepper(packed, self.B)
 
     def timed(self, x_BI: Float32) -> Callable[[], Any]:
         return functools.partial(self.stepper.step, x_BI)
+
+    def h_BH(self) -> Float32:
+        return np.array(self.stepper.h_BH)
 
 
 class TorchLSTM(Stepper):
@@ -203,7 +190,7 @@ class OnnxBinding(OnnxRun):
         return np.asarray(self.values[self.turn][0].numpy()[0])
 
 
-STEPPERS: tuple[type[Stepper], ...] = (Gatework, GateworkNew, TorchLSTM, TorchCell, OnnxRun, OnnxBinding)
+STEPPERS: tuple[type[Stepper], ...] = (Gatework, TorchLSTM, TorchCell, OnnxRun, OnnxBinding)
 
 
 def float64_steps(case: Case, x_NBI: Float32) -> Any:
@@ -257,7 +244,7 @@ class Stand:
         self.runs, left_out = writers(self.threads)
         return dict.fromkeys(self.runs, 0.0), left_out
 
-    def burst(self, name: str) -> list[float]:
+    def burst(self, name: str) -> timing.Spent:
         """Seconds a step of one contestant."""
         return timing.burst(self.runs[name])
 

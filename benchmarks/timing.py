@@ -36,34 +36,43 @@ class Timing(NamedTuple):
     spread: float
     """Distance of the quartiles over the median."""
     calls: int
+    processor: float
+    """Median of the processor time of all threads: with one thread, what remains when others are kept out."""
 
 
-def burst(run: Callable[[], object], seconds: float = BURST) -> list[float]:
-    """Seconds a call over a stretch of about so many seconds."""
-    clock = time.perf_counter
-    begin = clock()
+Spent = list[tuple[float, float]]
+"""Seconds of each call, by the clock and of the processor."""
+
+
+def burst(run: Callable[[], object], seconds: float = BURST) -> Spent:
+    """A stretch of calls of about so many seconds."""
+    clock, processor = time.perf_counter, time.process_time
+    begin, begun = clock(), processor()
     run()
     once = clock() - begin
     if once > seconds:
-        return [once]
+        return [(once, processor() - begun)]
     bundle, spent = max(1, int(BUNDLE / once)), []
     while clock() - begin < seconds or not spent:
-        start = clock()
+        busy, start = processor(), clock()
         for _ in range(bundle):
             run()
-        spent.append((clock() - start) / bundle)
+        stop = clock()
+        spent.append(((stop - start) / bundle, (processor() - busy) / bundle))
     return spent
 
 
-def summary(spent: Sequence[float]) -> Timing:
+def summary(spent: Spent) -> Timing:
     """Median, mean and spread of seconds a call."""
-    low, middle, high = statistics.quantiles(spent, n=4) if len(spent) > 1 else (spent[0],) * 3
-    return Timing(statistics.median(spent), statistics.fmean(spent), (high - low) / middle, len(spent))
+    clock, processor = zip(*spent, strict=True)
+    low, middle, high = statistics.quantiles(clock, n=4) if len(clock) > 1 else (clock[0],) * 3
+    mean = statistics.fmean(clock)
+    return Timing(statistics.median(clock), mean, (high - low) / middle, len(clock), statistics.median(processor))
 
 
-def interleave(bursts: Mapping[str, Callable[[], list[float]]], seconds: float, rounds: int = 4) -> dict[str, Timing]:
+def interleave(bursts: Mapping[str, Callable[[], Spent]], seconds: float, rounds: int = 4) -> dict[str, Timing]:
     """Every contestant's burst in turn, for so many seconds and rounds at least."""
-    spent: dict[str, list[float]] = {name: [] for name in bursts}
+    spent: dict[str, Spent] = {name: [] for name in bursts}
     begin, done = time.perf_counter(), 0
     while done < rounds or time.perf_counter() - begin < seconds:
         for name, one in bursts.items():

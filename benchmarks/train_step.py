@@ -64,11 +64,9 @@ def make_crf(form: str, tags: int) -> Any:
         except ImportError:
             raise Missing("not installed: pytorch-crf; pip install -r benchmarks/requirements.txt") from None
         return CRF(tags, batch_first=True)
-    from gatework import nn
+    from gatework.nn import CRF
 
-    if not hasattr(nn, "CRF"):
-        raise Missing("this Gatework has no nn.CRF")
-    return nn.CRF(tags)
+    return CRF(tags)
 
 
 def make_tagger(form: str, tags: int, chance: float) -> Any:
@@ -254,7 +252,7 @@ class Stand:
                 answers[name] = read(self.runs[name]())
         return answers, left_out
 
-    def burst(self, name: str) -> list[float]:
+    def burst(self, name: str) -> timing.Spent:
         """Seconds a call of one contestant."""
         return timing.burst(self.runs[name], seconds=0.15)
 
@@ -293,7 +291,7 @@ def disagreement(answers: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short measurements: a look, not a result")
-    parser.add_argument("--seconds", type=float, default=6.0, help="time for each group of contestants (default 6)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time for each group of contestants (default 4)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, help="results file, added to; default results/train_step.json")
     arguments = parser.parse_args()

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import Missing, missing, onnx_session, torch_lstm
+from benchmarks.peers import missing, onnx_session, torch_lstm
 from benchmarks.shapes import SEED, Case, Float32, Shape, cases
 from benchmarks.step import CHARACTERS, EMBEDDING, UNITS, WRITTEN
 
@@ -34,15 +33,12 @@ def gatework(model: Model, precision: str, threads: int) -> Writer:
     """`kernels.Stepper` in a Python loop, the embedding folded into the weights; the output product in NumPy."""
     from gatework import kernels
 
-    face: Any = kernels
-    if not hasattr(face, "Stepper"):
-        raise Missing("this Gatework has no Stepper")
-    packed = face.pack("lstm", model.case.weights[0]._asdict(), precision=precision)
-    table = face.fold(packed, model.embedding_VE)
+    packed = kernels.pack("lstm", model.case.weights[0]._asdict(), precision=precision)
+    table = kernels.fold(packed, model.embedding_VE)
     out_HV = np.ascontiguousarray(model.out_VH.T)
 
     def write() -> list[int]:
-        stepper, text, character = face.Stepper(packed, table=table), [], 0
+        stepper, text, character = kernels.Stepper(packed, table=table), [], 0
         step, h_BH = stepper.step_id, np.zeros((1, UNITS), dtype=np.float32)
         for noise_V in model.noise_NV:
             character = int((step(character, h_BH)[0] @ out_HV + noise_V).argmax())
@@ -127,13 +123,10 @@ def writers(threads: int) -> tuple[dict[str, Writer], dict[str, str]]:
                 functools.partial(onnxruntime, model, precision, threads),
             )
     for name, (framework, make) in makers.items():
-        reason = missing(framework)
-        try:
-            if reason:
-                raise Missing(reason)
+        if reason := missing(framework):
+            left_out[name] = reason
+        else:
             made[name] = make()
-        except Missing as error:
-            left_out[name] = str(error)
     texts = {name: tuple(write()) for name, write in made.items() if name.endswith("float32")}
     if len(set(texts.values())) > 1:  # one rounding may tip a draw: say so, but go on
         left_out["(all)"] = "float32 writers did not all write the same text"

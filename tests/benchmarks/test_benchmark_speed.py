@@ -15,7 +15,7 @@ KIND = "training float32 ragged"
 
 
 def taken(seconds: float, mean: float | None = None) -> Timing:
-    return Timing(seconds, mean or seconds, 0.01, 10)
+    return Timing(seconds, mean or seconds, 0.01, 10, seconds / 2)
 
 
 def empty(tmp_path: Path) -> Results:
@@ -69,6 +69,13 @@ def test_ratios_are_joined_by_their_geometric_mean(tmp_path: Path) -> None:
     assert results.mean_ratio(KIND, 1, ["torch packed", "torch padded"]) == pytest.approx(2**0.5)  # of 2 and 1
     assert results.mean_ratio(KIND, 2, "torch packed") is None
     assert results.worst_error(KIND, 1, "gatework", "gradient") == pytest.approx(4e-3)
+
+
+def test_ratios_can_go_by_processor_time(tmp_path: Path) -> None:
+    results = measured(tmp_path)
+    results.add(KIND, 1, SHAPES[0], "torch packed", taken(8e-3)._replace(processor=1e-3))
+    results.clock = "processor"
+    assert results.ratios(KIND, 1, "torch packed")[str(SHAPES[0])] == pytest.approx(2.0)
 
 
 def test_results_survive_the_file_and_later_ones_replace_earlier(tmp_path: Path) -> None:
@@ -149,14 +156,14 @@ def test_retraining_compares_with_what_was_measured_here_or_else_published() -> 
 def test_bursts_take_turns_and_leave_the_first_call_out() -> None:
     order: list[str] = []
 
-    def contestant(name: str) -> list[float]:
+    def contestant(name: str) -> timing.Spent:
         order.append(name)
-        return [1.0, 3.0] if name == "a" else [2.0]
+        return [(1.0, 0.5), (3.0, 0.7)] if name == "a" else [(2.0, 1.0)]
 
     found = timing.interleave({n: lambda n=n: contestant(n) for n in "ab"}, seconds=0.0, rounds=3)
     assert order == list("ababab")
     assert found["a"].median == 2.0
-    assert found["b"] == Timing(2.0, 2.0, 0.0, 3)
+    assert found["b"] == Timing(2.0, 2.0, 0.0, 3, 1.0)
     calls: list[int] = []
     assert timing.burst(lambda: calls.append(1), seconds=0.001)
     assert len(calls) > 10
