@@ -100,8 +100,11 @@ def _together(calls: list[Call]) -> Callable[[], object]:
     return lambda: [call.run() for call in calls]
 
 
-def compare(results: Results, threads: int, measures: Any, shapes: Any, seconds: float, patience: float) -> None:
-    """Time every contestant: with one thread in one process, with more a process for each framework."""
+def compare(results: Results, threads: int, measures: Any, shapes: Any, seconds: float, patience: float) -> bool:
+    """Time every contestant: with one thread in one process, with more a process for each framework.
+
+    Returns: whether all answers were right.
+    """
     frameworks = tuple(dict.fromkeys(peer.framework for peer in PEERS))
     for framework in frameworks:
         if reason := missing(framework):
@@ -133,6 +136,7 @@ def compare(results: Results, threads: int, measures: Any, shapes: Any, seconds:
                     results.add(f"{kind} {lengths}", threads, shape, name, taken, work, errors_[name], share)
                 say(results.line(f"{kind} {lengths}", threads, shape))
         results.save()
+    return not any(reason.startswith("WRONG") for reason in told)
 
 
 def second_thread(results: Results, shapes: Any, seconds: float, patience: float) -> None:
@@ -194,21 +198,23 @@ def main() -> int:
     def chosen(name: str) -> bool:
         return any(word in name for word in wanted)
 
+    right = True
     for threads in arguments.threads:
         measures = [one for one in MEASURES if chosen(" ".join(one)) and (threads == 1 or one[1] == "ragged")]
-        compare(results, threads, measures, shapes, seconds, patience)
+        right &= compare(results, threads, measures, shapes, seconds, patience)
     if max(arguments.threads) > 1 and chosen("second thread"):
         second_thread(results, shapes, seconds, patience)
     results.save()
     if not arguments.all:
         say(f"wrote {results.file}")
-        return 0
+        return 0 if right else 1
     options = ["--quick"] if arguments.quick else ["--seconds", str(seconds)]
     for script in ("step", "train_step"):
         subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *options], check=True)
     subprocess.run([sys.executable, "-m", "benchmarks.install", *(["--quick"] if arguments.quick else [])], check=True)
     report = ["--quick"] if arguments.quick else ["--write"]
-    return subprocess.run([sys.executable, "-m", "benchmarks.speed_report", *report]).returncode
+    subprocess.run([sys.executable, "-m", "benchmarks.speed_report", *report], check=True)
+    return 0 if right else 1
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ def main() -> int:
                 results.add(what, threads, case, name, taken, 0, {"y": found[name]} if shape else {}, share)
             say(results.line(what, threads, case))
     results.save()
-    return 0
+    return 1 if any(reason.startswith("WRONG") for reason in told) else 0
 
 
 if __name__ == "__main__":
