@@ -14,22 +14,8 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
-
 #include "crf/crf.h"
-
-#define GATEWORK_JOIN2(a, b) a##b
-#define GATEWORK_JOIN(a, b) GATEWORK_JOIN2(a, b)
-#define GATEWORK_STRING2(a) #a
-#define GATEWORK_STRING(a) GATEWORK_STRING2(a)
-
-#if defined(__GNUC__)
-#define GATEWORK_INLINE inline __attribute__((always_inline))
-#else
-#define GATEWORK_INLINE __forceinline
-#endif
+#include "level.h"
 
 namespace gatework::crf {
 namespace GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME) {

@@ -10,26 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX2__) || defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
+#include "level.h"
 #include "recurrent/recurrent.h"
-
-#define GATEWORK_JOIN2(a, b) a##b
-#define GATEWORK_JOIN(a, b) GATEWORK_JOIN2(a, b)
-#define GATEWORK_STRING2(a) #a
-#define GATEWORK_STRING(a) GATEWORK_STRING2(a)
-
-#if defined(__GNUC__)
-#define GATEWORK_INLINE inline __attribute__((always_inline))
-#define GATEWORK_NOINLINE __attribute__((noinline))
-#define GATEWORK_LAMBDA __attribute__((always_inline))
-#else
-#define GATEWORK_INLINE __forceinline
-#define GATEWORK_NOINLINE __declspec(noinline)
-#define GATEWORK_LAMBDA
-#endif
 
 namespace gatework::recurrent {
 namespace GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME) {

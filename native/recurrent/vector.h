@@ -165,6 +165,16 @@ static GATEWORK_INLINE void exp_parts(const Vec (&x)[N], Vec (&p)[N], Vec (&scal
     each<N>([&](auto i) GATEWORK_LAMBDA { p[i] = q[i] * square[i] + r[i]; });
 }
 
+struct Exp {
+    Vec p, scale;
+};
+static GATEWORK_INLINE Exp exp_parts(Vec x) {
+    const Vec one[1] = {x};
+    Vec p[1], scale[1];
+    exp_parts<1>(one, p, scale);
+    return {p[0], scale[0]};
+}
+
 // The first S of x become 1 / (1 + exp(-x)), the others tanh x.
 // With m = exp(-2|x|) - 1: tanh |x| = -m / (2 + m), no cancellation near 0.
 template <int S, int N>
