@@ -14,16 +14,10 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-// The next arrival from one source list: its score, the list, and the place in it.
+// A path's last step: its score, the tag it came from, and its place in that tag's list.
 struct Arrival {
     double score;
-    std::int32_t source, place;
-
-    // Order of a heap whose top is the highest score; of equal ones the lowest source, then the lowest place.
-    bool operator<(const Arrival& other) const {
-        if (score != other.score) return score < other.score;
-        return source != other.source ? source > other.source : place > other.place;
-    }
+    std::int64_t source, place;
 };
 
 // Lists of paths that end in each tag, best first.
@@ -36,28 +30,45 @@ struct Lists {
     const double* of(std::int64_t tag) const { return scores.data() + tag * best; }
 };
 
-// Takes the `best` highest of all sums lists[i][r] + more(i), in order: take(arrival). Sums of -inf are no paths.
-template <class More, class Take>
-void merge(const Lists& lists, std::vector<Arrival>& heap, const More& more, const Take& take) {
-    heap.clear();
-    for (std::size_t i = 0; i < lists.sizes.size(); ++i)
-        if (lists.sizes[i] > 0) {
-            const double score = lists.of((std::int64_t)i)[0] + more((std::int64_t)i);
-            if (score > kNever) heap.push_back({score, (std::int32_t)i, 0});
-        }
-    std::make_heap(heap.begin(), heap.end());
-    for (std::int64_t n = 0; n < lists.best && !heap.empty(); ++n) {
-        std::pop_heap(heap.begin(), heap.end());
-        Arrival& top = heap.back();
-        take(top);
-        if (++top.place < lists.sizes[(std::size_t)top.source]) {
-            top.score = lists.of(top.source)[top.place] + more(top.source);
-            std::push_heap(heap.begin(), heap.end());
-        } else {
-            heap.pop_back();
+// Takes the `best` highest of all sums lists[i][r] + more[i], in order: take(arrival); of equal ones the lowest i, then the
+// lowest r. Sums of -inf are no paths. The heads of the lists are searched one after another: for tens of them that is
+// several times as fast as a heap.
+class Merge {
+public:
+    explicit Merge(std::int64_t tags) : more((std::size_t)tags), heads_((std::size_t)(tags + 3) / 4 * 4), places_((std::size_t)tags) {}
+
+    std::vector<double> more;
+
+    template <class Take>
+    void run(const Lists& lists, const Take& take) {
+        const std::size_t tags = more.size();
+        std::fill(heads_.begin(), heads_.end(), kNever);
+        std::fill(places_.begin(), places_.end(), 0);
+        for (std::size_t i = 0; i < tags; ++i)
+            if (lists.sizes[i] > 0) heads_[i] = lists.of((std::int64_t)i)[0] + more[i];
+        for (std::int64_t n = 0; n < lists.best; ++n) {
+            const double top = largest();
+            if (top == kNever) break;
+            std::size_t i = 0;
+            while (heads_[i] != top) ++i;
+            take(Arrival{top, (std::int64_t)i, places_[i]});
+            const std::int64_t next = ++places_[i];
+            heads_[i] = next < lists.sizes[i] ? lists.of((std::int64_t)i)[next] + more[i] : kNever;
         }
     }
-}
+
+private:
+    double largest() const {
+        double top[4] = {kNever, kNever, kNever, kNever};
+        for (std::size_t i = 0; i < heads_.size(); i += 4)
+            for (std::size_t l = 0; l < 4; ++l) top[l] = heads_[i + l] > top[l] ? heads_[i + l] : top[l];
+        const double left = top[0] > top[1] ? top[0] : top[1], right = top[2] > top[3] ? top[2] : top[3];
+        return left > right ? left : right;
+    }
+
+    std::vector<double> heads_;  // the best sum left of each list
+    std::vector<std::int64_t> places_;
+};
 
 bool spoiled(const float* scores, std::int64_t n) {
     for (std::int64_t k = 0; k < n; ++k)
@@ -90,8 +101,7 @@ void n_best_of(
     }
 
     Lists now(tag_count, best), next(tag_count, best);
-    std::vector<Arrival> heap;
-    heap.reserve((std::size_t)tag_count);
+    Merge merge(tag_count);
     // from[t, j, n]: where the n-th best path to tag j at step t came from, as source x best + place.
     std::vector<std::int32_t> from((std::size_t)(length * tag_count * best));
     for (std::int64_t k = 0; k < tag_count; ++k) {
@@ -104,30 +114,28 @@ void n_best_of(
             double* list = next.scores.data() + j * best;
             std::int32_t* arrivals = from.data() + (t * tag_count + j) * best;
             std::int64_t n = 0;
-            merge(
-                now, heap, [&](std::int64_t i) { return (double)model.transitions[i * tag_count + j]; },
-                [&](const Arrival& top) {
-                    list[n] = top.score + e;
-                    arrivals[n++] = (std::int32_t)(top.source * best + top.place);
-                });
+            for (std::int64_t i = 0; i < tag_count; ++i) merge.more[(std::size_t)i] = (double)model.transitions[i * tag_count + j];
+            merge.run(now, [&](const Arrival& top) {
+                list[n] = top.score + e;
+                arrivals[n++] = (std::int32_t)(top.source * best + top.place);
+            });
             next.sizes[(std::size_t)j] = e > kNever ? n : 0;
         }
         std::swap(now, next);
     }
     std::int64_t n = 0;
-    merge(
-        now, heap, [&](std::int64_t i) { return (double)model.end[i]; },
-        [&](const Arrival& top) {
-            std::int64_t tag = top.source, place = top.place;
-            for (std::int64_t t = length - 1; t >= 0; --t) {
-                tags[n * path_stride + tag_rows.at(t, b)] = tag;
-                if (t == 0) break;
-                const std::int32_t arrival = from[(std::size_t)((t * tag_count + tag) * best + place)];
-                tag = arrival / best;
-                place = arrival % best;
-            }
-            scores[n++] = (float)top.score;
-        });
+    for (std::int64_t i = 0; i < tag_count; ++i) merge.more[(std::size_t)i] = (double)model.end[i];
+    merge.run(now, [&](const Arrival& top) {
+        std::int64_t tag = top.source, place = top.place;
+        for (std::int64_t t = length - 1; t >= 0; --t) {
+            tags[n * path_stride + tag_rows.at(t, b)] = tag;
+            if (t == 0) break;
+            const std::int32_t arrival = from[(std::size_t)((t * tag_count + tag) * best + place)];
+            tag = arrival / best;
+            place = arrival % best;
+        }
+        scores[n++] = (float)top.score;
+    });
 }
 
 }  // namespace gatework::crf

@@ -7,7 +7,7 @@
 #include <new>
 #include <vector>
 
-#include "aligned.h"
+#include "buffers.h"
 #include "crf/crf.h"
 #include "threads/pool.h"
 
@@ -19,32 +19,11 @@ constexpr std::int64_t kMostParts = 64;
 constexpr std::int64_t kPartTokens = 128;         // fewer, and adding up the parts would cost more than they save
 constexpr std::int64_t kPartBytes = 1 << 26;      // of all parts' counts together
 constexpr std::int64_t kThreadWork = 1 << 20;     // tokens x K^2 below which threads do not pay
-constexpr std::size_t kKeptFloats = 1 << 22;      // scratch a thread keeps between calls
 
-// Scratch a thread reuses: fresh pages cost more than the work on them.
-class Scratch {
-public:
-    float* floats(std::size_t count) {
-        if (count > size_) {
-            held_.reset();
-            size_ = 0;
-            held_ = aligned_floats(count);
-            size_ = count;
-        }
-        return held_.get();
-    }
-    void give_back() {
-        if (size_ > kKeptFloats) {
-            held_.reset();
-            size_ = 0;
-        }
-    }
-
-private:
-    AlignedFloats held_;
-    std::size_t size_ = 0;
-};
-thread_local Scratch scratch;
+float* floats(Buffer& buffer, std::size_t count) {
+    buffer.reserve(count * sizeof(float));
+    return reinterpret_cast<float*>(buffer.bytes());
+}
 
 // Sequences by falling length, and where each part of about equally many tokens begins, in whole groups.
 struct Plan {
@@ -91,7 +70,6 @@ void run_parts(int parts, std::int64_t work, Body& body) {
         } catch (const std::bad_alloc&) {
             c.failed = true;
         }
-        scratch.give_back();
     };
     if (work < kThreadWork)
         for (int part = 0; part < parts; ++part) one(&call, part);
@@ -123,18 +101,20 @@ void forward_backward(const Kernels& kernels, const Model& model, Batch batch, f
     const std::int64_t room = gradients ? std::max<std::int64_t>(kPartBytes / (8 * size), 1) : kMostParts;
     const Plan plan(batch, kernels.together, std::min(kMostParts, room));
     batch.order = plan.order.data();
-    const AlignedFloats floats = aligned_floats(kernels.prepared_floats(tags));
-    Prepared prepared{model, floats.get(), 0.0f, 0.0f, 0.0f, false};
+    Buffer weights, sums;
+    Prepared prepared{model, floats(weights, kernels.prepared_floats(tags)), 0.0f, 0.0f, 0.0f, false};
     kernels.prepare(prepared);
-    const std::unique_ptr<double[]> counts(new double[(std::size_t)(size * std::max(plan.parts, 1))]);
+    sums.reserve(sizeof(double) * (std::size_t)(size * plan.parts));
+    double* counts = reinterpret_cast<double*>(sums.bytes());
 
     auto body = [&](int part) {
-        double* mine = counts.get() + part * size;
+        double* mine = counts + part * size;
         std::fill(mine, mine + size, 0.0);
         const std::int64_t begin = plan.begin(part), end = plan.end(part);
         const std::int64_t longest = begin < end ? batch.lengths[batch.order[begin]] : 0;
         const std::unique_ptr<bool[]> inexact(new bool[(std::size_t)(end - begin)]);
-        float* room = scratch.floats(kernels.scratch_floats(tags, longest));
+        Buffer scratch;
+        float* room = floats(scratch, kernels.scratch_floats(tags, longest));
         for (std::int64_t first = begin; first < end; first += kernels.together) {
             const int count = (int)std::min<std::int64_t>(kernels.together, end - first);
             kernels.forward_backward(
@@ -183,13 +163,14 @@ void forward_backward(const Kernels& kernels, const Model& model, Batch batch, f
 void viterbi(const Kernels& kernels, const Model& model, Batch batch, std::int64_t* tags, Rows tag_rows, float* scores) {
     const Plan plan(batch, kernels.together, kMostParts);
     batch.order = plan.order.data();
-    const AlignedFloats floats = aligned_floats(kernels.prepared_floats(model.tags));
-    Prepared prepared{model, floats.get(), 0.0f, 0.0f, 0.0f, false};
+    Buffer weights;
+    Prepared prepared{model, floats(weights, kernels.prepared_floats(model.tags)), 0.0f, 0.0f, 0.0f, false};
     kernels.prepare_viterbi(prepared);
     auto body = [&](int part) {
         const std::int64_t begin = plan.begin(part), end = plan.end(part);
         if (begin == end) return;
-        float* room = scratch.floats(kernels.scratch_floats(model.tags, batch.lengths[batch.order[begin]]));
+        Buffer scratch;
+        float* room = floats(scratch, kernels.scratch_floats(model.tags, batch.lengths[batch.order[begin]]));
         for (std::int64_t first = begin; first < end; first += kernels.together)
             kernels.viterbi(
                 prepared, batch, first, (int)std::min<std::int64_t>(kernels.together, end - first), tags, tag_rows,

@@ -193,6 +193,14 @@ class _Call:
             yield b, (starts[:length] + b if self.emissions.ndim == 2 else (slice(length), b))
 
 
+def _placed_like(emissions: Float32) -> Float32:
+    """An array for gradients, batch-first where the emissions are, of memory used before: fresh pages cost a lot."""
+    array: Float32 = dispatch.extension().buffer(emissions.size)
+    if emissions.ndim == 3 and emissions.strides[1] > emissions.strides[0]:
+        return array.reshape(emissions.shape[1], emissions.shape[0], -1).swapaxes(0, 1)
+    return array.reshape(emissions.shape)
+
+
 def _cannot(call: _Call, error: Exception) -> DataError:
     return DataError(f"a CRF of {call.emissions.shape[-1]} tags cannot take this: {error}.")
 
@@ -217,10 +225,7 @@ def _forward_backward(call: _Call, tags: Any, weights_B: Any) -> tuple[Float32, 
         raise DataError(f"weights_B has shape {weights.shape}, expected {(call.batch,)}: one weight a sequence.")
     nll_B = np.empty(call.batch, dtype=np.float32)
     if call.native is not None:
-        # Batch-first emissions get batch-first gradients, but a row must stay in one piece.
-        beside = np.empty_like(call.emissions)
-        beside = beside if beside.strides[-1] == beside.itemsize else np.empty(beside.shape, dtype=np.float32)
-        gradients = Gradients(beside, *(np.empty_like(part) for part in call.scores))
+        gradients = Gradients(_placed_like(call.emissions), *(np.empty_like(part) for part in call.scores))
         call.compiled(call.native.forward_backward, call.level, *call.arrays, gold, weights, nll_B, *gradients)
         return nll_B, gradients
     sums = [np.zeros(part.shape) for part in (call.emissions, *call.scores)]

@@ -85,16 +85,16 @@ class CRF(nn.Module):
             on_device_B = lengths_B.to(emissions_BTK.device)
             transitions_KK, start_K, end_K = self._scores()
             nll_B = operator.definition(emissions_BTK, transitions_KK, start_K, end_K, tags_BT, on_device_B)
-            return _reduce(nll_B, reduction)
+            return operator.reduced(nll_B, reduction)
         emissions_BTK = emissions_BTK.float()
         if torch.compiler.is_compiling() or type(emissions_BTK) not in (Tensor, nn.Parameter):
             scores = [part.float() for part in self._scores()]
             wanted = torch.is_grad_enabled() and any(part.requires_grad for part in (emissions_BTK, *scores))
             nll_B = operator.crf_loss(emissions_BTK, *scores, tags_BT, lengths_B.cpu(), wanted)[0]
-            return _reduce(nll_B, reduction)
+            return operator.reduced(nll_B, reduction)
         parts = (self.transitions.float(), self.start_transitions.float(), self.end_transitions.float())
         loss: Tensor = operator.KernelLoss.apply(  # type: ignore[no-untyped-call]
-            emissions_BTK, *parts, tags_BT, lengths_B.cpu(), self._masks(), reduction
+            emissions_BTK, *parts, tags_BT, lengths_B.cpu(), self._masks(), reduction, torch.is_grad_enabled()
         )
         return loss
 
@@ -148,7 +148,3 @@ class CRF(nn.Module):
     def _decoded(self, emissions_BTK: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, ...]:
         lengths_B = self._lengths(emissions_BTK, lengths_B)
         return (*(part.cpu().float() for part in (emissions_BTK, *self._scores())), lengths_B.cpu())
-
-
-def _reduce(nll_B: Tensor, reduction: str) -> Tensor:
-    return nll_B if reduction == "none" else nll_B.sum() if reduction == "sum" else nll_B.mean()

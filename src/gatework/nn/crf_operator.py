@@ -59,13 +59,14 @@ class KernelLoss(torch.autograd.Function):
         lengths_B: Tensor,
         masks: Sequence[Tensor] | None,
         reduction: str,
+        wanted: bool,
     ) -> Tensor:
         scores = _scores(transitions_KK, start_K, end_K)
         if masks is not None:
             scores = kernel.Scores(*(part + mask.numpy() for part, mask in zip(scores, masks, strict=True)))
         arrays = (_time_first(emissions_BTK), _time_first(tags_BT), lengths_B.numpy(), scores)
         batch = len(emissions_BTK)
-        if any(ctx.needs_input_grad):
+        if wanted and any(ctx.needs_input_grad):
             weights = np.full(batch, 1 / max(batch, 1), dtype=np.float32) if reduction == "mean" else None
             nll_B, gradients = kernel.nll_and_gradients(*arrays, weights_B=weights)
             ready = (_batch_first(gradients.emissions), *(torch.from_numpy(part) for part in gradients[1:]))
@@ -74,10 +75,7 @@ class KernelLoss(torch.autograd.Function):
             ctx.again = arrays
         else:
             nll_B = kernel.nll(*arrays)
-        if reduction == "none":
-            return torch.from_numpy(nll_B)
-        total = nll_B.sum(dtype=np.float64)
-        return torch.tensor(total / max(batch, 1) if reduction == "mean" else total, dtype=torch.float32)
+        return reduced(torch.from_numpy(nll_B), reduction)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -86,7 +84,7 @@ class KernelLoss(torch.autograd.Function):
         ready = weighted(grad.detach(), ready, ctx.again)
         if torch.is_grad_enabled():
             ready = _Once.apply(grad, *inputs, *ready)  # type: ignore[no-untyped-call]
-        return (*ready, None, None, None, None)
+        return (*ready, None, None, None, None, None)
 
 
 class _Once(torch.autograd.Function):
@@ -99,6 +97,11 @@ class _Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> NoReturn:
         _no_second_derivatives()
+
+
+def reduced(nll_B: Tensor, reduction: str) -> Tensor:
+    """nll_B as it is, or its sum or mean."""
+    return nll_B if reduction == "none" else nll_B.sum() if reduction == "sum" else nll_B.mean()
 
 
 def weighted(grad: Tensor, ready: tuple[Tensor, ...], again: Any) -> tuple[Tensor, ...]:
