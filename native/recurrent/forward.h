@@ -116,7 +116,7 @@ static std::int64_t project_inputs(
 // Rows of a state as operands of a product: where they lie, or converted.
 static Operands state_operands(
     const Packed& p, const Forward& io, const ForwardScratch& plan, const float* state, std::int64_t width,
-    std::int64_t rows, bool unit) {
+    std::int64_t rows) {
     const void** pointers = reinterpret_cast<const void**>(io.scratch + plan.h_pointers);
     const std::int64_t wide = padded(width);
     for (std::int64_t row = 0; row < rows; ++row) pointers[row] = state + row * wide;
@@ -124,7 +124,7 @@ static Operands state_operands(
     float* scales = reinterpret_cast<float*>(io.scratch + plan.h_scales);
     for (std::int64_t row = 0; row < rows; ++row) {
         char* to = io.scratch + plan.h_operands + row * plan.h_operand_bytes;
-        to_operand(p.precision, state + row * wide, width, unit, to, scales + row);
+        to_operand(p.precision, state + row * wide, width, false, to, scales + row);
         pointers[row] = to;
     }
     return {pointers, scales};
@@ -156,12 +156,11 @@ static void keep_projected(const Step& s, std::int64_t width) {
 }
 
 static void one_step(
-    const Packed& p, const Forward& io, const ForwardScratch& plan, const Step& step, const float* operand, bool tape,
-    bool unit) {
+    const Packed& p, const Forward& io, const ForwardScratch& plan, const Step& step, const float* operand, bool tape) {
     const std::int64_t H = step.units, slots = p.cell.slots * H, rows = step.rows;
     float* z = step.z + p.cell.r_first * H;
     float* work = reinterpret_cast<float*>(io.scratch + plan.work);
-    const Operands h = state_operands(p, io, plan, operand, p.outputs, rows, unit);
+    const Operands h = state_operands(p, io, plan, operand, p.outputs, rows);
     const bool by_panel = p.cell.kind != CellKind::gru_reset_before && p.cell.kind != CellKind::lstm_layernorm;
     for (std::int64_t n = 0; n < panel_count(p.r); ++n) {
         const Panel panel = panel_at(p.r, n, step_of(p.precision));
@@ -174,22 +173,16 @@ static void one_step(
     if (p.cell.kind == CellKind::lstm_layernorm) layernorm_forward(step, work);
     if (p.cell.kind == CellKind::gru_reset_before) {
         gru_before_gates(step, operand);
-        const Operands u = state_operands(p, io, plan, step.u, p.units, rows, unit);
+        const Operands u = state_operands(p, io, plan, step.u, p.units, rows);
         product(p.precision, p.rn, u, rows, step.z + 2 * H, slots, step.z + 2 * H, slots);
         step.keep_h ? gru_before_output<true>(step) : gru_before_output<false>(step);
     }
     if (p.cell.kind == CellKind::lstm_projection) {
-        const Operands u = state_operands(p, io, plan, step.u, p.units, rows, true);
+        const Operands u = state_operands(p, io, plan, step.u, p.units, rows);
         std::memset(step.h, 0, sizeof(float) * (std::size_t)(rows * step.outputs));
         product(p.precision, p.v, u, rows, step.h, step.outputs, step.h, step.outputs);
         keep_projected(step, p.outputs);
     }
-}
-
-// Whether every |h| after the first step is at most 1, so that int8 needs no look at it. A GRU can keep a larger one.
-static bool bounded(const CellInfo& cell) {
-    return cell.kind != CellKind::rnn_relu && cell.kind != CellKind::lstm_projection && cell.kind != CellKind::gru &&
-           cell.kind != CellKind::gru_reset_before;
 }
 
 static void forward(const Packed& p, const Schedule& schedule, const Forward& io) {
@@ -235,7 +228,7 @@ static void forward(const Packed& p, const Schedule& schedule, const Forward& io
         step.stats = tape ? io.tape + places.stats + row * kPad : scratch(plan.stats);
         step.keep_h = keep_rows(io.keep_h, schedule, s, keep);
         step.keep_c = memory ? keep_rows(io.keep_c, schedule, s, keep + batch) : nullptr;
-        one_step(p, io, plan, step, operand, tape, s > 0 && bounded(p.cell) && !masked && !io.keep_h.base);
+        one_step(p, io, plan, step, operand, tape);
         for (std::int64_t place = 0; place < rows; ++place)
             std::memcpy(
                 io.y.row(schedule.time(place, s), schedule.order[place]), step.h + place * P,

@@ -191,7 +191,6 @@ struct SingleStep {
     const float* const* x;  // rows of I inputs, or where `projected` of W x + b in slots, (w_slots x H')
     const std::uint16_t* const* halves;  // the same as bfloat16, projected; null for x
     bool projected;
-    const std::uint8_t* unit;  // 1 for rows whose |h_old| is at most 1 throughout
     const float* h_old;        // (rows, P')
     float* h;                  // (rows, P'), another array
     float* c;                  // (rows, H'), in place

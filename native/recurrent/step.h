@@ -4,7 +4,7 @@
 // Each sum still adds its products in the order of k, first those of x, then those of h: a row's float32 step has the same
 // bits alone, in a batch, and inside a whole sequence.
 
-// One row of operands times N neighbouring panels of V vectors.
+// One row of operands times N panels of V vectors, equally far apart.
 struct RowTileArgs {
     const void* a;
     std::int64_t depth;  // in steps of the format
@@ -13,20 +13,12 @@ struct RowTileArgs {
     const float* init;
     float* out;
     std::int64_t apart;          // between panels in init and out
+    std::int64_t column_apart;   // between panels in scale and correction
     std::int64_t vector_stride;  // between the vectors of a panel there
     const float* scale;          // int8: of the columns, panel by panel
     const std::int32_t* correction;
     float row_scale;
 };
-
-// Bytes ahead that panels are asked for: about the time a line takes from the second-level cache or the next.
-constexpr std::int64_t kPrefetch = 1024;
-
-static GATEWORK_INLINE void prefetch(const void* p) {
-#if defined(__GNUC__)
-    __builtin_prefetch(p);
-#endif
-}
 
 template <class Format>
 struct Products;
@@ -65,7 +57,7 @@ struct RowTile {
         each<N>([&](auto n) GATEWORK_LAMBDA {
             each<V>([&](auto v) GATEWORK_LAMBDA {
                 if constexpr (Format::kStep == 4) {
-                    sum[n][v] = load_int(t.correction + (n * V + v) * kLanes);
+                    sum[n][v] = load_int(t.correction + n * t.column_apart + v * kLanes);
                 } else {
                     sum[n][v] = load(t.init + n * t.apart + v * t.vector_stride);
                 }
@@ -76,7 +68,6 @@ struct RowTile {
             const auto one = P::operand(a, k);
             each<N>([&](auto n) GATEWORK_LAMBDA {
                 each<V>([&](auto v) GATEWORK_LAMBDA {
-                    if constexpr (v * kLine % 64 == 0) prefetch(panel[n] + v * kLine + kPrefetch);
                     P::add(sum[n][v], panel[n] + v * kLine, one);
                 });
                 panel[n] += V * kLine;
@@ -87,7 +78,7 @@ struct RowTile {
                 float* out = t.out + n * t.apart + v * t.vector_stride;
                 if constexpr (Format::kStep == 4) {
                     const Vec before = load(t.init + n * t.apart + v * t.vector_stride);
-                    store(out, before + to_float(sum[n][v]) * (load(t.scale + (n * V + v) * kLanes) * t.row_scale));
+                    store(out, before + to_float(sum[n][v]) * (load(t.scale + n * t.column_apart + v * kLanes) * t.row_scale));
                 } else {
                     store(out, sum[n][v]);
                 }
@@ -99,71 +90,65 @@ struct RowTile {
 // Panels of V vectors that run at once: eight sums or so.
 constexpr int together(int vectors) { return vectors >= 3 ? 2 : vectors == 2 ? 4 : 8; }
 
-// Panels `first` to `first + count - 1`, all with `vectors` vectors, for one row.
+// Panel p of `vectors` vectors for one row, together with others each `apart` panels on; alone where apart is 0.
 template <class Format, int V>
-static GATEWORK_INLINE void row_panels(bool several, const RowTileArgs& t) {
-    if (several) {
-        RowTile<Format, together(V), V>::run(t);
-    } else {
+static GATEWORK_INLINE void row_panels(bool alone, const RowTileArgs& t) {
+    if (alone) {
         RowTile<Format, 1, V>::run(t);
+    } else {
+        RowTile<Format, together(V), V>::run(t);
     }
 }
 template <class Format>
-static void row_panels(const Matrix& m, std::int64_t p, bool several, const Operands& a, const float* init, float* out) {
-    const Panel panel = panel_at(m, p, Format::kStep);
+static void row_panels(const Matrix& m, const Panel& panel, std::int64_t apart, const Operands& a, const float* init, float* out) {
     RowTileArgs t;
     t.a = a.rows[0];
     t.depth = divided_up(m.depth, Format::kStep);
-    t.panel_apart = panel.vectors * kLanes * t.depth * 4;
+    t.column_apart = apart * panel.vectors * kLanes;
+    t.panel_apart = t.column_apart * t.depth * 4;
     t.panel = static_cast<const typename Format::Weight*>(m.panels) + panel.offset;
     t.init = init + panel.first;
     t.out = out + panel.first;
-    t.apart = m.group ? kLanes : kPanelVectors * kLanes;
+    t.apart = apart * (m.group ? kLanes : kPanelVectors * kLanes);
     t.vector_stride = panel.apart;
     t.scale = m.scale ? m.scale + panel.column : nullptr;
     t.correction = m.correction ? m.correction + panel.column : nullptr;
     t.row_scale = a.scales ? a.scales[0] : 1.0f;
     switch (panel.vectors) {
-        case 1: return row_panels<Format, 1>(several, t);
-        case 2: return row_panels<Format, 2>(several, t);
-        case 3: return row_panels<Format, 3>(several, t);
-        default: return row_panels<Format, 4>(several, t);
+        case 1: return row_panels<Format, 1>(apart == 0, t);
+        case 2: return row_panels<Format, 2>(apart == 0, t);
+        case 3: return row_panels<Format, 3>(apart == 0, t);
+        default: return row_panels<Format, 4>(apart == 0, t);
+    }
+}
+static void row_panels(
+    Precision precision, const Matrix& m, const Panel& panel, std::int64_t apart, const Operands& a, const float* init, float* out) {
+    switch (precision) {
+        case Precision::float32: return row_panels<Float32>(m, panel, apart, a, init, out);
+        case Precision::bfloat16: return row_panels<BFloat16>(m, panel, apart, a, init, out);
+        case Precision::int8: return row_panels<Int8>(m, panel, apart, a, init, out);
     }
 }
 
-// Panels first to last - 1 for few rows: out = init + a M, and after each group of panels done(first column, last column)
-// of their vectors.
-template <class Done>
+// Panels first to last - 1 for few rows: out = init + a M.
 static void few_rows(
     Precision precision, const Matrix& m, std::int64_t first, std::int64_t last, const Operands& a, std::int64_t rows,
-    const float* init, std::int64_t init_stride, float* out, std::int64_t out_stride, const Done& done) {
-    const std::int64_t all = panel_count(m);
-    for (std::int64_t p = first; p < last;) {
-        const Panel panel = panel_at(m, p, step_of(precision));
-        std::int64_t count = 1;
-        if (rows == 1) {
-            // A last panel of neighbours may be smaller than the others.
-            const bool even = m.group || m.columns % (kPanelVectors * kLanes) == 0;
-            const std::int64_t wanted = together(panel.vectors), like = even ? last : smaller(last, all - 1);
-            if (p + wanted <= like) count = wanted;
-            switch (precision) {
-                case Precision::float32: row_panels<Float32>(m, p, count > 1, a, init, out); break;
-                case Precision::bfloat16: row_panels<BFloat16>(m, p, count > 1, a, init, out); break;
-                case Precision::int8: row_panels<Int8>(m, p, count > 1, a, init, out); break;
-            }
-        } else {
-            panel_product(precision, m, panel, a, rows, init, init_stride, out, out_stride);
-        }
-        const std::int64_t wide = m.group ? kLanes : panel.vectors * kLanes;
-        done(panel.first, panel.first + count * wide);
-        p += count;
+    const float* init, std::int64_t init_stride, float* out, std::int64_t out_stride) {
+    const int step = step_of(precision);
+    if (rows > 1) {
+        for (; first < last; ++first)
+            panel_product(precision, m, panel_at(m, first, step), a, rows, init, init_stride, out, out_stride);
+        return;
     }
-}
-static void few_rows(
-    Precision precision, const Matrix& m, const Operands& a, std::int64_t rows, const float* init,
-    std::int64_t init_stride, float* out, std::int64_t out_stride) {
-    few_rows(precision, m, 0, panel_count(m), a, rows, init, init_stride, out, out_stride,
-             [](std::int64_t, std::int64_t) {});
+    if (first == last) return;
+    // Panels that run together lie far apart, so that each stream of weights goes straight on to its next panel: prefetchers
+    // like that. A last panel of neighbours may be smaller than the others.
+    const int vectors = panel_at(m, first, step).vectors;
+    const bool even = panel_at(m, last - 1, step).vectors == vectors;
+    const std::int64_t streams = together(vectors), apart = (last - first - (even ? 0 : 1)) / streams;
+    for (std::int64_t k = 0; k < apart; ++k) row_panels(precision, m, panel_at(m, first + k, step), apart, a, init, out);
+    for (std::int64_t p = first + apart * streams; p < last; ++p)
+        row_panels(precision, m, panel_at(m, p, step), 0, a, init, out);
 }
 
 // Scratch of a step, in bytes from its start.
@@ -196,9 +181,9 @@ static std::size_t step_scratch(const Packed& p, std::int64_t rows) { return (st
 
 // A row as an operand: where it lies, or converted.
 static GATEWORK_INLINE const void* few_operand(
-    const Packed& p, const float* from, std::int64_t depth, bool unit, float* scale, char* converted) {
+    const Packed& p, const float* from, std::int64_t depth, float* scale, char* converted) {
     if (p.precision == Precision::float32) return from;
-    to_operand(p.precision, from, depth, unit, converted, scale);
+    to_operand(p.precision, from, depth, false, converted, scale);
     return converted;
 }
 
@@ -210,17 +195,15 @@ static Operands inputs_of_step(const Packed& p, const SingleStep& io, const Step
     const void** pointers = reinterpret_cast<const void**>(io.scratch + plan.x_pointers);
     float* scales = reinterpret_cast<float*>(io.scratch + plan.x_scales);
     for (std::int64_t row = 0; row < io.rows; ++row)
-        pointers[row] = few_operand(p, io.x[row], p.inputs, false, scales + row, io.scratch + plan.x_operands + row * plan.x_bytes);
+        pointers[row] = few_operand(p, io.x[row], p.inputs, scales + row, io.scratch + plan.x_operands + row * plan.x_bytes);
     return step_operands(p, io, plan.x_pointers, plan.x_scales);
 }
-// `unit` null: nothing is known of the rows' size.
 static Operands state_of_step(
-    const Packed& p, const SingleStep& io, const StepScratch& plan, const float* from, std::int64_t depth,
-    const std::uint8_t* unit, bool all_unit) {
+    const Packed& p, const SingleStep& io, const StepScratch& plan, const float* from, std::int64_t depth) {
     const void** pointers = reinterpret_cast<const void**>(io.scratch + plan.h_pointers);
     float* scales = reinterpret_cast<float*>(io.scratch + plan.h_scales);
     for (std::int64_t row = 0; row < io.rows; ++row)
-        pointers[row] = few_operand(p, from + row * padded(depth), depth, all_unit || (unit && unit[row]), scales + row,
+        pointers[row] = few_operand(p, from + row * padded(depth), depth, scales + row,
                                     io.scratch + plan.h_operands + row * plan.h_bytes);
     return step_operands(p, io, plan.h_pointers, plan.h_scales);
 }
@@ -247,7 +230,7 @@ static void step_begin(const Packed& p, const SingleStep& io) {
     const std::int64_t H = padded(p.units), slots = p.cell.slots * H, reached = p.cell.w_slots * H;
     float* z = reinterpret_cast<float*>(io.scratch + plan.z);
     if (!io.projected) inputs_of_step(p, io, plan);
-    state_of_step(p, io, plan, io.h_old, p.outputs, bounded(p.cell) ? io.unit : nullptr, false);
+    state_of_step(p, io, plan, io.h_old, p.outputs);
     for (std::int64_t row = 0; row < io.rows; ++row) {
         float* slot = z + row * slots;
         if (io.halves) {
@@ -278,23 +261,20 @@ static void step_units(const Packed& p, const SingleStep& io, std::int64_t first
         const Operands x = step_operands(p, io, plan.x_pointers, plan.x_scales);
         const bool biased = p.cell.kind != CellKind::lstm_layernorm;
         const float* init = biased ? p.b : step.z;
-        const auto nothing = [](std::int64_t, std::int64_t) {};
         if (whole) {
-            few_rows(p.precision, p.w, 0, panel_count(p.w), x, io.rows, init, biased ? 0 : slots, step.z, slots, nothing);
+            few_rows(p.precision, p.w, 0, panel_count(p.w), x, io.rows, init, biased ? 0 : slots, step.z, slots);
         } else {
             for (int s = 0; s < p.cell.w_slots; ++s)
                 few_rows(p.precision, p.w, (s * H + first) / kWide, (s * H + last) / kWide, x, io.rows, init,
-                         biased ? 0 : slots, step.z, slots, nothing);
+                         biased ? 0 : slots, step.z, slots);
         }
     }
     const Operands h = step_operands(p, io, plan.h_pointers, plan.h_scales);
-    const bool by_panel = p.cell.kind != CellKind::gru_reset_before && p.cell.kind != CellKind::lstm_layernorm;
     const std::int64_t wide = p.r.group ? kLanes : kWide;
     float* z = step.z + p.cell.r_first * H;
-    few_rows(p.precision, p.r, first / wide, divided_up(last, wide), h, io.rows, z, slots, z, slots,
-             [&](std::int64_t from, std::int64_t to) GATEWORK_LAMBDA {
-                 if (by_panel) units_forward<false, false>(step, from, to);
-             });
+    few_rows(p.precision, p.r, first / wide, divided_up(last, wide), h, io.rows, z, slots, z, slots);
+    // All units at once: they keep each other's latencies company, and z is still in the first-level cache.
+    units_forward<false, false>(step, first, last);
 }
 
 // Last: what needs whole rows.
@@ -305,14 +285,14 @@ static void step_end(const Packed& p, const SingleStep& io) {
     if (p.cell.kind == CellKind::lstm_layernorm) layernorm_forward(step, reinterpret_cast<float*>(io.scratch + plan.work));
     if (p.cell.kind == CellKind::gru_reset_before) {
         gru_before_gates(step, io.h_old);
-        const Operands u = state_of_step(p, io, plan, step.u, p.units, nullptr, false);
-        few_rows(p.precision, p.rn, u, io.rows, step.z + 2 * H, slots, step.z + 2 * H, slots);
+        const Operands u = state_of_step(p, io, plan, step.u, p.units);
+        few_rows(p.precision, p.rn, 0, panel_count(p.rn), u, io.rows, step.z + 2 * H, slots, step.z + 2 * H, slots);
         gru_before_output<false>(step);
     }
     if (p.cell.kind == CellKind::lstm_projection) {
-        const Operands u = state_of_step(p, io, plan, step.u, p.units, nullptr, true);
+        const Operands u = state_of_step(p, io, plan, step.u, p.units);
         std::memset(step.h, 0, sizeof(float) * (std::size_t)(io.rows * step.outputs));
-        few_rows(p.precision, p.v, u, io.rows, step.h, step.outputs, step.h, step.outputs);
+        few_rows(p.precision, p.v, 0, panel_count(p.v), u, io.rows, step.h, step.outputs, step.h, step.outputs);
     }
 }
 

@@ -3,8 +3,6 @@
 
 #include <nanobind/nanobind.h>
 
-#include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -33,7 +31,6 @@ struct StepLayer {
     int lanes;
     Buffer h[2], c, scratch;
     int now = 0;  // which h is the state
-    std::vector<std::uint8_t> unit;
     std::vector<const float*> x;
     std::vector<const std::uint16_t*> halves;
 
@@ -44,7 +41,6 @@ struct StepLayer {
         for (Buffer& one : h) one.reserve((std::size_t)(rows * P) * sizeof(float));
         c.reserve((std::size_t)(rows * H) * sizeof(float));
         scratch.reserve(kernels->scratch(*packed, rows));
-        unit.assign((std::size_t)rows, 1);
         x.assign((std::size_t)rows, nullptr);
         halves.assign((std::size_t)rows, nullptr);
         now = 0;
@@ -53,7 +49,6 @@ struct StepLayer {
     void clear(std::int64_t row) {
         std::memset(state_h() + row * P, 0, (std::size_t)P * sizeof(float));
         std::memset(state_c() + row * H, 0, (std::size_t)H * sizeof(float));
-        unit[(std::size_t)row] = 1;
     }
     // Ranges of units for two threads and more: multiples of what a panel holds.
     int parts(std::int64_t rows) const {
@@ -63,7 +58,7 @@ struct StepLayer {
         return (int)(H / wide < most ? H / wide : most);
     }
     void step(std::int64_t rows, bool projected, bool half) {
-        SingleStep io{rows, x.data(), half ? halves.data() : nullptr, projected || half, unit.data(), state_h(),
+        SingleStep io{rows, x.data(), half ? halves.data() : nullptr, projected || half, state_h(),
                       reinterpret_cast<float*>(h[1 - now].bytes()), state_c(), scratch.bytes()};
         kernels->begin(*packed, io);
         const int split = parts(rows);
@@ -83,7 +78,6 @@ struct StepLayer {
         }
         kernels->end(*packed, io);
         now = 1 - now;
-        std::memset(unit.data(), 1, unit.size());
     }
 };
 
@@ -163,9 +157,6 @@ public:
             own.clear(row);
             std::memcpy(own.state_h() + row * own.P, from + row * p.outputs, (std::size_t)p.outputs * sizeof(float));
             if (memory) std::memcpy(own.state_c() + row * own.H, memory + row * p.units, (std::size_t)p.units * sizeof(float));
-            bool unit = true;
-            for (std::int64_t u = 0; u < p.outputs; ++u) unit = unit && std::fabs(from[row * p.outputs + u]) <= 1.0f;
-            own.unit[(std::size_t)row] = unit;
         }
     }
     void save(std::int64_t layer, nb::handle h, nb::handle c) {
@@ -190,17 +181,14 @@ public:
         for (std::int64_t row = 0; row < rows; ++row) require(from[row] >= 0 && from[row] < batch_, "select: a row is out of range");
         for (auto& layer : layers_) {
             std::vector<float> h, c;
-            std::vector<std::uint8_t> unit;
             for (std::int64_t row = 0; row < rows; ++row) {
                 const float *old_h = layer->state_h() + from[row] * layer->P, *old_c = layer->state_c() + from[row] * layer->H;
                 h.insert(h.end(), old_h, old_h + layer->P);
                 c.insert(c.end(), old_c, old_c + layer->H);
-                unit.push_back(layer->unit[(std::size_t)from[row]]);
             }
             if (rows != batch_) layer->resize(rows);
             std::memcpy(layer->state_h(), h.data(), h.size() * sizeof(float));
             std::memcpy(layer->state_c(), c.data(), c.size() * sizeof(float));
-            layer->unit = std::move(unit);
         }
         if (rows != batch_) forget(rows);
     }
