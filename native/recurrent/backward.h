@@ -219,13 +219,28 @@ static void outer_run(const OuterTile& t, std::int64_t height) {
     }
 }
 
-static std::int64_t outer_bytes(Precision precision, std::int64_t depth, std::int64_t columns) {
-    // Rows of bfloat16 come in pairs, and an odd last one has an empty partner.
-    return divided_up((kOuterRows + 2) * depth * size_of(precision), 64) * 64 + (kOuterRows + 2) * columns * size_of(precision);
+// Floats copied at once into a tile: what goes over its width is written over by what comes next.
+constexpr std::int64_t kCopied = 8;
+static_assert(GATEWORK_ROWS <= kCopied);
+
+// Scratch of `outer`: tiles of operands, panels of gradients, and for bfloat16 rows of pairs and pointers to them.
+struct OuterScratch {
+    std::int64_t tiles, z, pairs, pointers, bytes;
+};
+static OuterScratch outer_plan(Precision precision, std::int64_t depth) {
+    const std::int64_t rows = precision == Precision::float32 ? kOuterRows : (kOuterRows + 1) / 2;
+    OuterScratch s{};
+    Places places;
+    s.tiles = places.take((rows * depth + kCopied) * (std::int64_t)sizeof(float));
+    s.z = places.take(rows * kOuterColumns * (std::int64_t)sizeof(float));
+    if (precision != Precision::float32) {
+        s.pairs = places.take(rows * depth * (std::int64_t)sizeof(float));
+        s.pointers = places.take(rows * (std::int64_t)sizeof(void*));
+    }
+    s.bytes = places.at;
+    return s;
 }
-static std::size_t outer_scratch(Precision precision, std::int64_t depth) {
-    return (std::size_t)(outer_bytes(precision, depth, kOuterColumns) + (depth + kOuterColumns) * 4 * (std::int64_t)sizeof(float) + 256);
-}
+static std::size_t outer_scratch(Precision precision, std::int64_t depth) { return (std::size_t)outer_plan(precision, depth).bytes; }
 
 // Two rows of `width` floats as pairs of bfloat16; the second may be null.
 static void to_pairs(const float* first, const float* second, std::int64_t width, std::uint16_t* pairs) {
@@ -251,45 +266,37 @@ static GATEWORK_INLINE void outer_tiles(std::int64_t depth, const Body& body) {
     }
 }
 
-// The operands of some rows, tile by tile.
-template <class Format>
-static void gather_operands(const Outer& o, std::int64_t first, std::int64_t rows, void* to, float* work) {
-    constexpr int kStep = Format::kStep;
-    std::int64_t width[2] = {0, 0}, count[2] = {0, 0};  // tiles come in at most two heights, the higher first
-    outer_tiles(o.depth, [&](std::int64_t, std::int64_t height) {
-        const int which = count[0] == 0 || width[0] == height ? 0 : 1;
-        width[which] = height;
-        ++count[which];
-    });
-    for (std::int64_t n = 0; n < rows; n += kStep) {
-        const float* row = o.a[first + n];
-        const float* source = row;
-        if constexpr (kStep == 2) {
-            to_pairs(row, n + 1 < rows ? o.a[first + n + 1] : nullptr, o.depth, reinterpret_cast<std::uint16_t*>(work));
-            source = work;  // a pair is as wide as a float
+// Rows of 4-byte lanes, `depth` each, into tiles: (rows, height) one after the other.
+static void gather_tiles(const float* const* from, std::int64_t rows, std::int64_t depth, float* to) {
+    outer_tiles(depth, [&](std::int64_t k, std::int64_t height) {
+        if (k + kCopied <= depth) {
+            for (std::int64_t n = 0; n < rows; ++n, to += height) std::memcpy(to, from[n] + k, sizeof(float) * kCopied);
+            return;
         }
-        const std::int64_t whole = (rows + kStep - 1) / kStep, at = n / kStep;
-        float* out = static_cast<float*>(to);
-        for (int which = 0; which < 2; ++which)
-            for (std::int64_t tile = 0; tile < count[which]; ++tile) {
-                const std::int64_t height = width[which];
-                float* place = out + at * height;
-                for (std::int64_t m = 0; m < height; ++m) std::memcpy(place + m, source + m, sizeof(float));
-                source += height;
-                out += whole * height;
-            }
-    }
+        for (std::int64_t n = 0; n < rows; ++n, to += height)
+            for (std::int64_t m = 0; m < height; ++m) std::memcpy(to + m, from[n] + k + m, sizeof(float));
+    });
 }
 
 template <class Format>
 static void outer_in(const Outer& o) {
     constexpr int kStep = Format::kStep;
-    char* a = o.scratch;
-    float* z = reinterpret_cast<float*>(a + divided_up((kOuterRows + 2) * o.depth * 4 / kStep, 64) * 64);
-    float* work = z + (kOuterRows + 2) * kOuterColumns / kStep;
+    const OuterScratch plan = outer_plan(kStep == 1 ? Precision::float32 : Precision::bfloat16, o.depth);
+    float *tiles = reinterpret_cast<float*>(o.scratch + plan.tiles), *z = reinterpret_cast<float*>(o.scratch + plan.z);
     for (std::int64_t first = 0; first < o.rows; first += kOuterRows) {
         const std::int64_t rows = smaller(kOuterRows, o.rows - first), whole = (rows + kStep - 1) / kStep;
-        if (o.depth) gather_operands<Format>(o, first, rows, a, work);
+        if constexpr (kStep == 1) {
+            gather_tiles(o.a + first, rows, o.depth, tiles);
+        } else {
+            // A pair is as wide as a float, and goes the same way.
+            const float** pointers = reinterpret_cast<const float**>(o.scratch + plan.pointers);
+            for (std::int64_t n = 0; n < whole; ++n) {
+                const float* second = 2 * n + 1 < rows ? o.a[first + 2 * n + 1] : nullptr;
+                pointers[n] = reinterpret_cast<const float*>(o.scratch + plan.pairs) + n * o.depth;
+                to_pairs(o.a[first + 2 * n], second, o.depth, reinterpret_cast<std::uint16_t*>(const_cast<float*>(pointers[n])));
+            }
+            gather_tiles(pointers, whole, o.depth, tiles);
+        }
         for (std::int64_t panel = 0; panel < o.panels; ++panel) {
             const std::int64_t column = o.column + panel * kOuterColumns;
             Vec sum[kOuterColumns / kLanes];
@@ -317,7 +324,7 @@ static void outer_in(const Outer& o) {
             }
             if (columns)
                 for (int v = 0; v < kOuterColumns / kLanes; ++v) store(columns + v * kLanes, sum[v]);
-            const float* tile = reinterpret_cast<const float*>(a);
+            const float* tile = tiles;
             float* sums = o.sums + panel * o.depth * kOuterColumns;
             outer_tiles(o.depth, [&](std::int64_t k, std::int64_t height) {
                 for (int c = 0; c < kOuterColumns; c += kOuterVectors * kLanes)

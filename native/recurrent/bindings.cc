@@ -156,6 +156,14 @@ Shape read_shape(const View& x, const std::int64_t* lengths, std::int64_t batch)
     return shape;
 }
 
+// Rows past the lengths become zero; a packed batch has none.
+void clear_padding(const Layer& layer, const Shape& shape, const Rows<float>& rows, std::int64_t width) {
+    if (shape.packed) return;
+    for (std::int64_t t = 0; t < layer.time; ++t)
+        for (std::int64_t b = 0; b < layer.batch; ++b)
+            if (t >= layer.lengths[b]) std::memset(rows.row(t, b), 0, sizeof(float) * (std::size_t)width);
+}
+
 // What forward and backward have in common, read from Python's arguments.
 struct Call {
     Views views;
@@ -263,6 +271,7 @@ void py_forward(const std::string& level, const std::string& cell, const std::st
     call.side_by_side(y, "y", true, layer.y);
     call.tape(tape);
     nb::gil_scoped_release release;
+    clear_padding(layer, call.shape, layer.y[0], layer.directions * layer.outputs);
     forward(layer);
 }
 
@@ -291,6 +300,7 @@ void py_backward(const std::string& level, const std::string& cell, const std::s
     require(!tape.is_none(), "the tape is missing");
     call.tape(tape);
     nb::gil_scoped_release release;
+    if (layer.dx.base) clear_padding(layer, call.shape, layer.dx, layer.inputs);
     backward(layer);
 }
 

@@ -240,33 +240,44 @@ struct Operands {
     const float* scales;  // int8: each row's largest value
 };
 
+// Depth a tile goes at once: a piece of a panel that stays in the second-level cache while all rows go over it, and the
+// next piece is fetched meanwhile.
+constexpr std::int64_t kDepth = 512;
+
 // One panel for all rows: out = init + a M. Column 0 of the matrix is at init and out.
 template <class Format>
 static void panel_product(
     const Matrix& m, const Panel& panel, const Operands& a, std::int64_t rows, const float* init,
     std::int64_t init_stride, float* out, std::int64_t out_stride) {
     TileArgs t;
-    t.depth = divided_up(m.depth, Format::kStep);
-    t.panel = static_cast<const typename Format::Weight*>(m.panels) + panel.offset;
-    t.init_stride = init_stride;
+    const std::int64_t steps = divided_up(m.depth, Format::kStep), wide = panel.vectors * kLanes * Format::kStep;
+    // int8 sums are scaled once, at the end.
+    const std::int64_t pieces = Format::kStep == 4 ? 1 : divided_up(steps, kDepth);
     t.out_stride = out_stride;
     t.vector_stride = panel.apart;
     t.scale = m.scale ? m.scale + panel.column : nullptr;
     t.correction = m.correction ? m.correction + panel.column : nullptr;
-    // While the first tile goes over this panel, the next one comes nearer: panels follow one another.
-    const std::int64_t whole = panel.vectors * kLanes * t.depth * Format::kStep * (std::int64_t)sizeof(typename Format::Weight);
-    t.ahead = panel.column + panel.vectors * kLanes < m.columns ? whole : 0;
-    // Tiles of nearly the same height: 20 rows are 5 + 5 + 5 + 5, not 6 + 6 + 6 + 2.
-    std::int64_t tiles = divided_up(rows, kRows);
-    for (std::int64_t row = 0; row < rows; --tiles) {
-        const int height = (int)divided_up(rows - row, tiles);
-        t.a = a.rows + row;
-        t.row_scale = a.scales ? a.scales + row : nullptr;
-        t.init = init + row * init_stride + panel.first;
-        t.out = out + row * out_stride + panel.first;
-        tile_of<Format>(panel.vectors, height)(t);
-        t.ahead = 0;
-        row += height;
+    const typename Format::Weight* weights = static_cast<const typename Format::Weight*>(m.panels) + panel.offset;
+    const bool last = panel.column + panel.vectors * kLanes >= m.columns;
+    for (std::int64_t piece = 0, done = 0; piece < pieces; ++piece, done += t.depth) {
+        t.depth = divided_up(steps - done, pieces - piece);
+        t.panel = weights + done * wide;
+        t.first = done * Format::kStep;
+        // While the first tile goes over this piece, the next one comes nearer: pieces and panels follow one another.
+        t.ahead = last && piece + 1 == pieces ? 0 : t.depth * wide * (std::int64_t)sizeof(typename Format::Weight);
+        // Tiles of nearly the same height: 20 rows are 5 + 5 + 5 + 5, not 6 + 6 + 6 + 2.
+        std::int64_t tiles = divided_up(rows, kRows);
+        for (std::int64_t row = 0; row < rows; --tiles) {
+            const int height = (int)divided_up(rows - row, tiles);
+            t.a = a.rows + row;
+            t.row_scale = a.scales ? a.scales + row : nullptr;
+            t.out = out + row * out_stride + panel.first;
+            t.init = piece ? t.out : init + row * init_stride + panel.first;
+            t.init_stride = piece ? out_stride : init_stride;
+            tile_of<Format>(panel.vectors, height)(t);
+            t.ahead = 0;
+            row += height;
+        }
     }
 }
 static void panel_product(

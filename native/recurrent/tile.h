@@ -9,6 +9,7 @@
 struct TileArgs {
     const void* const* a;  // M rows of operands
     std::int64_t depth;    // in steps of the format
+    std::int64_t first;    // operand the panel begins with
     const void* panel;
     std::int64_t ahead;  // bytes from here to what is wanted next, to be fetched; 0: nothing
     const float* init;
@@ -77,7 +78,7 @@ template <int M, int V>
 struct Tile<Float32, M, V> {
     static GATEWORK_NOINLINE void run(const TileArgs& t) {
         const float* a[M];
-        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const float*>(t.a[m]); });
+        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const float*>(t.a[m]) + t.first; });
         const float* panel = static_cast<const float*>(t.panel);
         Vec sum[M][V], weight[V];
         tile_start<M, V>(t, sum);
@@ -126,7 +127,7 @@ struct Tile<BFloat16, M, V> {
 private:
     static GATEWORK_INLINE void run_whole(const TileArgs& t) {
         const std::uint16_t* a[M];
-        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint16_t*>(t.a[m]); });
+        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint16_t*>(t.a[m]) + t.first; });
         const std::uint16_t* panel = static_cast<const std::uint16_t*>(t.panel);
         Vec sum[M][V];
         Int weight[V];
@@ -163,7 +164,7 @@ template <int M, int V>
 struct Tile<Int8, M, V> {
     static GATEWORK_NOINLINE void run(const TileArgs& t) {
         const std::uint8_t* a[M];
-        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint8_t*>(t.a[m]); });
+        each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint8_t*>(t.a[m]) + t.first; });
         const std::int8_t* panel = static_cast<const std::int8_t*>(t.panel);
         Int sum[M][V], weight[V];
         each<V>([&](auto v) GATEWORK_LAMBDA {

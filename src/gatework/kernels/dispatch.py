@@ -7,9 +7,13 @@ forces a lower one.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from gatework.core.errors import ConfigError, nearest
 
@@ -79,3 +83,15 @@ def _warn_once() -> None:
 def extension() -> Any:
     """The extension module; only where `available()`."""
     return native
+
+
+_SMALL = 1 << 14
+
+
+def empty(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """A float32 array not set to anything; a large one over memory that is used again once the array is gone."""
+    size = math.prod(shape)
+    if size < _SMALL:
+        return np.empty(shape, dtype=np.float32)
+    array: npt.NDArray[np.float32] = extension().buffer(size).reshape(shape)
+    return array

@@ -150,8 +150,7 @@ def _run(
     reverse: bool = False,
 ) -> tuple[Float32, list[Any]]:
     lengths = np.ascontiguousarray(lengths_B, dtype=np.int64)
-    ragged = len(lengths) > 0 and int(lengths.min()) < x.shape[0]
-    y = (np.zeros if ragged else np.empty)((*x.shape[:2], packed.outputs * len(ways)), dtype=np.float32)
+    y = dispatch.empty((*x.shape[:2], packed.outputs * len(ways)))
     directions, lasts = [], []
     for own, start in ways:
         last = own.cell.State(*(np.empty_like(part) for part in start))

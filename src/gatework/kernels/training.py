@@ -67,8 +67,7 @@ def recurrent_forward(
     """
     call = _Call(cell, x, lengths_B, params, states, recurrent_masks, keep_h, keep_c, precision, level)
     width = call.outputs * len(call.params)
-    ragged = call.x.ndim == 3 and bool((call.lengths < call.x.shape[0]).any())
-    y = (np.zeros if ragged else np.empty)((*call.x.shape[:-1], width), dtype=np.float32)
+    y = dispatch.empty((*call.x.shape[:-1], width))
     last = tuple(call.kind.State(*(np.empty_like(part) for part in state)) for state in call.states)
     tape = None
     if keep:
@@ -112,9 +111,8 @@ def recurrent_backward(
     """
     call = _Call(cell, x, lengths_B, params, states, recurrent_masks, keep_h, keep_c, precision, level)
     kind, batch = call.kind, len(call.lengths)
-    ragged = call.x.ndim == 3 and bool((call.lengths < call.x.shape[0]).any())
-    dx = (np.zeros if ragged else np.empty)(call.x.shape, dtype=np.float32) if need_x else None
-    gradients = tuple(kind.Params(*(np.empty_like(part) for part in own)) for own in call.params)
+    dx = dispatch.empty(call.x.shape) if need_x else None
+    gradients = tuple(kind.Params(*(dispatch.empty(part.shape) for part in own)) for own in call.params)
     starts = tuple(kind.State(*(np.empty_like(part) for part in state)) for state in call.states)
     directions = call.directions()
     for place, direction in enumerate(directions):
