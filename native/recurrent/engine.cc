@@ -97,26 +97,34 @@ struct RowPointers {
     std::vector<const float*> x, h, u, z, dp;
 };
 
+// In an order that does not know of shards, so that sums over rows have the same bits for any number of threads.
 RowPointers row_pointers(const Layer& layer, const Shards& shards, int d) {
     RowPointers rows;
-    const std::int64_t H = padded(layer.units), P = padded(layer.outputs);
-    for (int s = 0; s < shards.each; ++s) {
-        const std::size_t k = (std::size_t)(d * shards.each + s);
-        const Schedule& schedule = shards.shards[k].schedule();
-        const Tape places = shards.layout(layer, k);
-        const float* tape = shards.tapes[k];
-        for (std::int64_t step = 0; step < schedule.steps; ++step) {
-            const std::int64_t first = schedule.first_row[step];
-            const std::int64_t old = step == 0 ? 0 : schedule.batch + schedule.first_row[step - 1];
-            for (std::int64_t place = 0; place < schedule.running[step]; ++place) {
-                rows.x.push_back(layer.x.row(schedule.time(place, step), schedule.order[place]));
-                rows.h.push_back(tape + places.masked + (old + place) * P);
-                rows.u.push_back(tape + places.u + (first + place) * H);
-                rows.z.push_back(tape + places.z + (first + place) * layer.cell.slots * H);
-                rows.dp.push_back(tape + places.dp + (first + place) * P);
-            }
-        }
+    const std::int64_t H = padded(layer.units), P = padded(layer.outputs), each = shards.each;
+    const std::size_t first = (std::size_t)d * (std::size_t)each;
+    std::vector<Tape> places;
+    std::int64_t total = 0;
+    for (std::size_t s = 0; s < (std::size_t)each; ++s) {
+        places.push_back(shards.layout(layer, first + s));
+        total += shards.shards[first + s].schedule().rows;
     }
+    for (std::vector<const float*>* list : {&rows.x, &rows.h, &rows.u, &rows.z, &rows.dp}) list->reserve((std::size_t)total);
+    const std::int64_t steps = shards.shards[first].schedule().steps;  // the first shard has the longest sequence
+    for (std::int64_t step = 0; step < steps; ++step)
+        for (std::int64_t place = 0;; ++place) {
+            const std::size_t s = (std::size_t)(place % each);
+            const Schedule& schedule = shards.shards[first + s].schedule();
+            const std::int64_t local = place / each;
+            if (step >= schedule.steps || local >= schedule.running[step]) break;  // the sorted batch ends here
+            const float* tape = shards.tapes[first + s];
+            const std::int64_t row = schedule.first_row[step] + local;
+            const std::int64_t old = step == 0 ? local : schedule.batch + schedule.first_row[step - 1] + local;
+            rows.x.push_back(layer.x.row(schedule.time(local, step), schedule.order[local]));
+            rows.h.push_back(tape + places[s].masked + old * P);
+            rows.u.push_back(tape + places[s].u + row * H);
+            rows.z.push_back(tape + places[s].z + row * layer.cell.slots * H);
+            rows.dp.push_back(tape + places[s].dp + row * P);
+        }
     return rows;
 }
 

@@ -7,7 +7,8 @@
 //
 // float32: |error| <= 4 eps sqrt(I + H) against float64 for weights of the usual size (rows of W and R of norm about 1).
 // Each sequence's outputs have the same bits whatever else is in the batch, on every run and for any number of threads,
-// at one level; weight gradients have the same bits for the same batch and number of threads.
+// at one level; so have gradients, except those of peepholes and of gains of layer normalisation, which depend on the
+// number of threads.
 // Nothing here throws but std::bad_alloc from `engine.cc`; there is no global state: calls may run in several threads.
 
 #pragma once

@@ -124,11 +124,15 @@ static GATEWORK_INLINE Int select_nan(Vec v, Int nan, Int number) { GATEWORK_EAC
 #endif
 // float to bfloat16, to nearest even; in the low half of each lane. NaN stays NaN.
 static GATEWORK_INLINE Int to_bfloat16(Vec v) {
+#if defined(__AVX512BF16__) && GATEWORK_LANES == 16
+    return (Int)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v));  // takes denormals for zero
+#else
     const Int bits = as_int(v);
     const Int odd = (bits >> 16) & 1;
     const Int rounded = (bits + (odd + 0x7FFF)) >> 16;
     const Int quiet = ((bits >> 16) & 0xFFFF) | 0x40;
     return select_nan(v, quiet, rounded & 0xFFFF);
+#endif
 }
 
 // 1 / x for x in [2^-100, 2^120]. At AVX-512 an estimate of 14 bits and one Newton step: within 1 ulp.

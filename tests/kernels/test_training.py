@@ -194,7 +194,7 @@ def test_masks_and_zoneout_match_the_definition(level, name, rng):
 
 
 @EVERY_CELL
-def test_threads_change_no_bit_of_outputs(name, rng):
+def test_threads_change_no_bit(name, rng):
     case = random_case(name, rng, 8, 17, 6, 10).rounded()
     before = kernels.threads()
     results = []
@@ -213,8 +213,12 @@ def test_threads_change_no_bit_of_outputs(name, rng):
         np.testing.assert_array_equal(y, results[0][0])
         np.testing.assert_array_equal(last[0][0], results[0][1][0][0])
         np.testing.assert_array_equal(dx, results[0][2])
-        for part, want in zip(dparams[0], results[0][3][0], strict=True):
-            np.testing.assert_allclose(part, want, rtol=1e-5, atol=1e-5)
+        for key, want in results[0][3][0]._asdict().items():
+            part = getattr(dparams[0], key)
+            if key[0] in "gp" or key == "bc_H":  # gains and peepholes: sums of the threads' sums
+                np.testing.assert_allclose(part, want, rtol=1e-5, atol=1e-5)
+            else:
+                np.testing.assert_array_equal(part, want)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "lstm-layernorm"])
