@@ -10,6 +10,10 @@ namespace gatework::recurrent {
 void bind(nanobind::module_& module);
 }
 
+namespace gatework::text {
+void bind(nanobind::module_& module);
+}
+
 namespace gatework::threads {
 void bind(nanobind::module_& module);
 }
@@ -17,6 +21,7 @@ void bind(nanobind::module_& module);
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels of Gatework. Use gatework.kernels.";
     gatework::recurrent::bind(module);
+    gatework::text::bind(module);
     gatework::threads::bind(module);
     gatework::crf::bind(module);
 }

@@ -20,15 +20,22 @@ inline void require(bool condition, const char* message) {
 
 class View {
 public:
-    // type: 'f' float32, 'l' int64, 'H' uint16, 'B' uint8 or bool
+    // type: 'f' float32, 'l' int64, 'i' int32, 'b' int8, 'Q' uint64, 'I' uint32, 'H' uint16, 'B' uint8 or bool
     View(nanobind::handle array, char type, bool writable) {
         if (PyObject_GetBuffer(array.ptr(), &buffer_, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
             throw nanobind::python_error();
         const char* format = buffer_.format ? buffer_.format : "B";
-        const bool known = type == 'f'   ? !std::strcmp(format, "f")
-                           : type == 'l' ? buffer_.itemsize == 8 && (*format == 'l' || *format == 'q')
-                           : type == 'H' ? !std::strcmp(format, "H")
-                                         : buffer_.itemsize == 1 && (*format == 'B' || *format == '?');
+        const auto is = [&](Py_ssize_t size, char one, char other) {
+            return buffer_.itemsize == size && (*format == one || *format == other) && !format[1];
+        };
+        const bool known = type == 'f'   ? is(4, 'f', 'f')
+                           : type == 'l' ? is(8, 'l', 'q')
+                           : type == 'i' ? is(4, 'i', 'l')
+                           : type == 'b' ? is(1, 'b', 'b')
+                           : type == 'Q' ? is(8, 'L', 'Q')
+                           : type == 'I' ? is(4, 'I', 'L')
+                           : type == 'H' ? is(2, 'H', 'H')
+                                         : is(1, 'B', '?');
         if (!known) {
             PyBuffer_Release(&buffer_);
             throw nanobind::value_error("an array has the wrong type of numbers");

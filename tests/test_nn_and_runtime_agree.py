@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bundles import LABELS, architecture, text_codec
+from gatework import kernels
 from gatework.cells import CELLS
 from gatework.core.architecture import Characters
 from gatework.core.bundle import write_bundle
@@ -92,6 +93,30 @@ def network_logits(network, codec, texts):
         return network(to_tensors(codec.collate([codec.encode(text) for text in texts]))).total.numpy()
 
 
+def check_alone(model, texts, want, atol=ATOL):
+    """The short way of single texts, where there is one: twice, as the second time products are there already."""
+    for _ in range(2):
+        for text, row_C in zip(texts, want, strict=True):
+            one = model.network.alone(model.codec.encode(text))
+            if one is not None:
+                np.testing.assert_allclose(one[0], row_C, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("case", ["three layers", "residual", "no n-grams", "gru 1", "lstm-layernorm 2"])
+def test_single_texts_have_a_short_way(case, tmp_path):
+    """Where the extension is there, and not for what it has no code for."""
+    codec, network = built(*CASES[case])
+    model = exported(tmp_path / "m.gw", codec, network)
+    short = kernels.level() != "numpy"
+    assert (model.network.alone(model.codec.encode("a great film")) is not None) == short
+    assert model.network.alone(model.codec.encode("great " * 400)) is None
+    strange = model.codec.encode("great")._replace(tokens=np.array([10**6], dtype=np.int32))
+    assert model.network.alone(strange) is None
+    for other in ("characters cnn", "pooling attention", "residual from the first layer"):
+        codec, network = built(*CASES[other])
+        assert exported(tmp_path / "o.gw", codec, network).network.alone(codec.encode("great")) is None
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_logits_agree(case, tmp_path):
     codec, network = built(*CASES[case])
@@ -102,6 +127,7 @@ def test_logits_agree(case, tmp_path):
         got = model.network(model.codec.collate([model.codec.encode(text) for text in texts]))
         np.testing.assert_allclose(got, want, rtol=0, atol=ATOL)
         np.testing.assert_allclose(model.logits(texts), want, rtol=0, atol=ATOL)
+        check_alone(model, texts, want)
         spread.append(want)
     assert np.ptp(np.concatenate(spread), axis=0).min() > 0.05, "texts differ, so agreement means something"
 
@@ -141,6 +167,26 @@ def test_smaller_storage_is_near_and_exactly_what_is_stored(tmp_path, storage, a
     rounded.load_weights({name: dense(model.bundle.weights, name) for name in network.to_weights()})
     for texts in BATCHES:
         np.testing.assert_allclose(model.logits(texts), network_logits(rounded, codec, texts), rtol=0, atol=ATOL)
+
+
+@pytest.mark.parametrize("storage", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("name", list(CELLS))
+def test_single_texts_of_stored_models(tmp_path, storage, name):
+    """As training had the stored weights, whatever they are stored as; long texts too."""
+    from gatework.nn import Network
+    from gatework.runtime.tables import dense
+
+    shape = {"cell": name, "units": 32, "projection": 16 * CELLS[name].projects, "layers": 2}
+    codec, network = built({"window": 64}, {"encoder": shape})
+    with torch.no_grad():  # larger weights of a plain RNN let rounding grow from step to step
+        for parameter in network.parameters():
+            parameter.mul_(0.3)
+    model = exported(tmp_path / "m.gw", codec, network, storage)
+    rounded = Network(network.architecture).eval()
+    rounded.load_weights({key: dense(model.bundle.weights, key) for key in network.to_weights()})
+    for texts in (*BATCHES[:3], ["the acting was great " * 15]):
+        want = network_logits(rounded, codec, texts)
+        check_alone(model, texts, want, ATOL * max(1.0, np.abs(want).max()))
 
 
 def test_characters_of_the_cases_are_read():

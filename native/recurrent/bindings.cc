@@ -368,6 +368,7 @@ void bind(nb::module_& module) {
         "level"_a, "rounds"_a, "factor"_a);
     module.def("activate", &activate, "level"_a, "function"_a, "x"_a, "y"_a);
     bind_step(module);
+    bind_sentence(module);
 }
 
 }  // namespace gatework::recurrent

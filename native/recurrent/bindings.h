@@ -16,5 +16,6 @@ struct PackedLayer {
 PackedLayer packed_layer(nanobind::handle weights);
 
 void bind_step(nanobind::module_& module);
+void bind_sentence(nanobind::module_& module);
 
 }  // namespace gatework::recurrent

@@ -106,6 +106,9 @@ public:
         resize(batch);
     }
 
+    Stepper(const Stepper&) = delete;
+    Stepper& operator=(const Stepper&) = delete;
+
     PyObject* step(PyObject* x, PyObject* out) {
         if (!enter()) return nullptr;
         StepLayer& first = *layers_.front();

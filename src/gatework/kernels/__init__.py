@@ -9,6 +9,7 @@ from __future__ import annotations
 from gatework.kernels import crf
 from gatework.kernels.dispatch import available, level, levels, trains
 from gatework.kernels.parallel import set_threads, threads
+from gatework.kernels.sentence import Sentence, ngram_search, sentence
 from gatework.kernels.sequence import Packed, both_ways, pack, sequence
 from gatework.kernels.state import RecurrentState
 from gatework.kernels.step import Folded, Stepper, fold
@@ -18,6 +19,7 @@ __all__ = [
     "Folded",
     "Packed",
     "RecurrentState",
+    "Sentence",
     "Stepper",
     "available",
     "both_ways",
@@ -25,9 +27,11 @@ __all__ = [
     "fold",
     "level",
     "levels",
+    "ngram_search",
     "pack",
     "recurrent_backward",
     "recurrent_forward",
+    "sentence",
     "sequence",
     "set_threads",
     "tape_size",

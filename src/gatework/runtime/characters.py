@@ -63,6 +63,5 @@ class CharacterComposition:
 
     def _read(self, spelt_NK: IntArray, lengths_N: IntArray) -> Float32:
         x_KNe = self._embedding[spelt_NK.T]
-        _, ahead = kernels.sequence("lstm", x_KNe, lengths_N, self._ahead)
-        _, back = kernels.sequence("lstm", x_KNe, lengths_N, self._back, reverse=True)
+        _, (ahead, back) = kernels.both_ways("lstm", x_KNe, lengths_N, self._ahead, self._back)
         return np.concatenate([ahead[0], back[0]], axis=1)

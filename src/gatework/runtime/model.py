@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from gatework import kernels
 from gatework.core.batch import token_budget_batches
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError
@@ -46,6 +47,7 @@ class Model:
             raise BundleError(f"{bundle.source}: {error} Was it made by a newer gatework?") from None
         self.network = Network(bundle.architecture, bundle.weights, source=bundle.source)
         self.codec: Codec = self._task.open_codec(bundle.config, bundle.entries, source=bundle.source)
+        self.codec.use(kernels.ngram_search())
 
     def __repr__(self) -> str:
         return f"<gatework model {self.bundle.source}: {self.task}, {self.bundle.nbytes:,} bytes>"
@@ -82,7 +84,9 @@ class Model:
         if not isinstance(text, str):
             return self.predict_batch(text, top_k=top_k, threshold=threshold)
         encoded = [self.codec.encode(text)]
-        logits_BC = self.network(self.codec.collate(encoded))
+        logits_BC = self.network.alone(encoded[0])
+        if logits_BC is None:
+            logits_BC = self.network(self.codec.collate(encoded))
         return self.codec.decode(logits_BC, encoded, top_k=top_k, threshold=threshold)[0]
 
     def predict_batch(

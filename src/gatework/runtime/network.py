@@ -10,6 +10,7 @@ C outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,8 @@ class Network:
         self._ngrams = Table(weights, "ngrams.weight", source=source) if a.ngram_rows else None
         self._head_PC = np.ascontiguousarray(dense(weights, "head.weight").T)
         self._bias_C = dense(weights, "head.bias")
+        self._weights: TensorFile | None = weights  # until `alone` is first asked
+        self._sentence: kernels.Sentence | None = None
 
     def __call__(self, batch: TextBatch) -> Float32:
         """Logits of each sequence, (B, C). Raises BundleError where the batch was made by another model's codec."""
@@ -85,6 +88,39 @@ class Network:
             logits_BC += self._wide(self._ngrams, batch)
         return logits_BC
 
+    def alone(self, one: Any) -> Float32 | None:
+        """Logits (1, C) of one encoded text (`text.Encoded`) that fits into a window, as fast as can be.
+
+        None where it has to go the general road, `__call__`: other models and longer texts.
+        """
+        weights = self._weights
+        if weights is not None:
+            self._sentence = self._make_sentence(weights)
+            self._weights = None
+        if self._sentence is None or len(one.tokens) > self.architecture.window:
+            return None
+        logits_BC = np.empty((1, self.architecture.outputs), dtype=np.float32)
+        return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC) else None
+
+    def _make_sentence(self, weights: TensorFile) -> kernels.Sentence | None:
+        a = self.architecture
+        around = a.encoder.residual and a.encoder.outputs == a.encoder_inputs
+        if self._characters is not None or around:
+            return None
+        names = CELLS[a.encoder.cell].Params._fields
+        return kernels.sentence(
+            a.encoder.cell,
+            self._layers,
+            [{name: dense(weights, f"encoder.0.{way}.{name}") for name in names} for way in directions(a)],
+            tokens=self._embedding.stored,
+            locals_=None if self._local is None else self._local.stored,
+            ngrams=None if self._ngrams is None else self._ngrams.stored,
+            head_CP=self._head_PC.T,
+            bias_C=self._bias_C,
+            pooling=a.pooling,
+            residual=a.encoder.residual,
+        )
+
     def _read(self, batch: TextBatch, windows: slice, time: int) -> Float32:
         """What the first layer reads of some windows, (T, W, I): token vectors and what joins them."""
         parts = [self._embedding[batch.tokens_WT[windows, :time].T]]
@@ -105,11 +141,10 @@ class Network:
         """Outputs of the last layer, (T, W, P), zero past each length."""
         encoder = self.architecture.encoder
         for layer in self._layers:
-            ways = [
-                kernels.sequence(encoder.cell, x_TWI, lengths_W, packed, reverse=way == 1)[0]
-                for way, packed in enumerate(layer)
-            ]
-            y_TWP = ways[0] if len(ways) == 1 else np.concatenate(ways, axis=2)
+            if len(layer) == 2:
+                y_TWP = kernels.both_ways(encoder.cell, x_TWI, lengths_W, layer[0], layer[1])[0]
+            else:
+                y_TWP = kernels.sequence(encoder.cell, x_TWI, lengths_W, layer[0])[0]
             if encoder.residual and y_TWP.shape == x_TWI.shape:
                 y_TWP += x_TWI
                 y_TWP[np.arange(len(y_TWP))[:, None] >= lengths_W] = 0.0

@@ -44,6 +44,11 @@ class Table:
         values *= self._scales.take(ids)[..., None]
         return values
 
+    @property
+    def stored(self) -> tuple[npt.NDArray[Any], Float32 | None]:
+        """The rows as they lie, int8 or float32, and the scale of each int8 row."""
+        return self._rows, self._scales
+
 
 def dense(weights: TensorFile, name: str) -> Float32:
     """A whole tensor as float32."""

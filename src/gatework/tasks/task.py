@@ -52,6 +52,9 @@ class Codec(ABC):
     def encode(self, example: Any) -> Any:
         """One text (or array) as ids. Never fails on any text; what is odd about it is kept beside the ids."""
 
+    def use(self, ngram_search: Callable[..., int] | None) -> None:  # noqa: B027 - most codecs have no n-grams
+        """Take a faster search for n-grams, with the same result, from whoever answers."""
+
     @abstractmethod
     def collate(self, encoded: Sequence[Any]) -> Any:
         """Several encoded examples as one batch for the network."""

@@ -8,6 +8,7 @@ B texts, C labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import numpy.typing as npt
 
 from gatework.core.errors import BundleError, ConfigError
 
+_FEW = 7
+"""Labels up to which NumPy adds up one after the other, as Python does."""
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -166,6 +169,12 @@ def decode(
         raise ConfigError(f"threshold must be in [0, 1], got {threshold}. Leave it out for the model's own.")
     if settings.multi_label and threshold is not None:
         settings = _with_threshold(settings, threshold, len(labels))
+    if len(logits_BC) == 1 and len(labels) <= _FEW and not settings.multi_label and not any(empty_B):
+        p_C = _softmax([float(z) / settings.temperature for z in logits_BC[0].tolist()])
+        if p_C is not None:
+            margins = p_C if not settings.thresholds else [p - t for p, t in zip(p_C, settings.thresholds, strict=True)]
+            order = sorted(range(len(p_C)), key=lambda index: -p_C[index])
+            return [_one(p_C, margins.index(max(margins)), order, labels, False, top_k, threshold)]
     p_BC = probabilities(logits_BC, settings, np.asarray(empty_B, dtype=bool) if any(empty_B) else None)
     chosen = decisions(p_BC, settings, np.asarray(empty_B, dtype=bool))
     order_BC = np.argsort(-p_BC, axis=1, kind="stable").tolist()
@@ -173,6 +182,14 @@ def decode(
     if settings.multi_label:
         return [_several(p_C, given_C, order, labels, bool(empty), top_k) for p_C, given_C, order, empty in rows]
     return [_one(p_C, best, order, labels, bool(empty), top_k, threshold) for p_C, best, order, empty in rows]
+
+
+def _softmax(z_C: list[float]) -> list[float] | None:
+    """`probabilities` of one text with few labels, without arrays: a tenth of the time. None unless all are finite."""
+    highest = max(z_C)
+    e_C = [math.exp(z - highest) for z in z_C]
+    total = sum(e_C)
+    return [e / total for e in e_C] if total - total == 0.0 else None
 
 
 def _with_threshold(settings: Settings, threshold: float, count: int) -> Settings:

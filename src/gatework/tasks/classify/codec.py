@@ -7,7 +7,7 @@ order of the network's outputs. The `decode` object of `config.json` is `answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gatework.core.errors import BundleError
@@ -33,6 +33,10 @@ class ClassifyCodec(Codec):
 
     def encode(self, example: str) -> Encoded:
         return self.text.encode(example)
+
+    def use(self, ngram_search: Callable[..., int] | None) -> None:
+        if self.text.ngrams is not None:
+            self.text.ngrams.search = ngram_search
 
     def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
         return self.text.collate(encoded)

@@ -1,0 +1,89 @@
+"""One short text through a whole network in one call, for latency; and the search for its n-grams.
+
+Both are None where NumPy does the work; the caller then takes the general road, which gives the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.cells import CELLS
+from gatework.kernels import dispatch
+from gatework.kernels.layer import Float32, float32_params
+from gatework.kernels.sequence import Packed, pack
+
+Int32 = npt.NDArray[np.int32]
+TableRows = tuple[npt.NDArray[Any], Float32 | None]
+"""Rows, float32 or int8, and the scale of each int8 row."""
+
+POOLS = {"mean": "m", "max": "x", "last": "l"}
+"""Kinds of pooling there is code for."""
+
+
+class Sentence(Protocol):
+    """A network for one text; any threads may share it."""
+
+    def run(self, tokens_T: Int32, local_TM: Int32, rows_N: Int32, out_C: Float32) -> bool:
+        """Write the logits to `out_C`. False, with nothing done, where an id is beyond a table."""
+
+
+def sentence(
+    cell: str,
+    layers: Sequence[Sequence[Packed]],
+    first: Sequence[Any],
+    *,
+    tokens: TableRows,
+    locals_: TableRows | None,
+    ngrams: TableRows | None,
+    head_CP: Float32,
+    bias_C: Float32,
+    pooling: Sequence[str],
+    residual: bool,
+) -> Sentence | None:
+    """Prepare a network whose layers read token vectors, with vectors of n-grams beside them or without.
+
+    Args:
+        layers: packed weights of each layer's directions, bottom first.
+        first: the bottom layer's parameters, for each direction. Its products with token vectors are kept, 64 MB at
+            most.
+        tokens, locals_, ngrams: token vectors; vectors that are summed and joined to them; rows of logits.
+        residual: a layer's inputs are added to its outputs, from the second layer on.
+    Returns: None where there is no code for it.
+    """
+    compiled = all(packed.native is not None for ways in layers for packed in ways)
+    if not compiled or not set(pooling) <= set(POOLS) or {packed.precision for packed in layers[0]} != {"float32"}:
+        return None
+    kind, width, level = CELLS[cell], tokens[0].shape[1], layers[0][0].level
+    split, rest = [], []
+    for given in first:
+        params = float32_params(kind, given)
+        split.append(pack(cell, params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, :width])), level=level))
+        if locals_ is not None:
+            none = {name: np.zeros_like(getattr(params, name)) for name in ("b_G", "rb_G") if hasattr(params, name)}
+            own = params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, width:]), **none)
+            rest.append(pack(cell, own, level=level))
+    packs = [[packed.native for packed in ways] for ways in (split, *layers[1:])]
+    made: Sentence = dispatch.extension().Sentence(
+        packs,
+        [packed.native for packed in rest],
+        tokens,
+        locals_,
+        ngrams,
+        np.ascontiguousarray(head_CP, dtype=np.float32),
+        np.ascontiguousarray(bias_C, dtype=np.float32),
+        "".join(POOLS[kind] for kind in pooling),
+        residual,
+    )
+    return made
+
+
+def ngram_search() -> Callable[[Any, Any, int, Int32, Int32], int] | None:
+    """`search(keys_T, kept_R, n, rows, local_TM) -> count`: what `gatework.text.ngrams` says, at once."""
+    if dispatch.level() == dispatch.NUMPY:
+        return None
+    search: Callable[[Any, Any, int, Int32, Int32], int] = dispatch.extension().text.find
+    return search
