@@ -196,6 +196,7 @@ struct SingleStep {
     float* h;                  // (rows, P'), another array
     float* c;                  // (rows, H'), in place
     char* scratch;             // `scratch` bytes
+    const Matrix* wide;        // of one row: R as stored in 8 bits, used instead of packed.r; null for packed.r
 };
 // `begin`, then `units` for every range of units (in any order, on any thread), then `end`. A range is all the units
 // 0 to H', or its bounds and H' are multiples of 4 x lanes.
@@ -206,6 +207,10 @@ struct StepKernels {
     void (*end)(const Packed& packed, const SingleStep& io);
     // Rows of W x + b in slots, as `projected` takes them; scratch as for as many rows.
     void (*project)(const Packed& packed, const float* const* x, std::int64_t rows, float* out, char* scratch);
+    // R = levels x scales, row by row, (r gates x H, P) and (r gates x H): weights that were stored as 8 bits. Products with
+    // h in 24 bits: as near to the truth as float32, for a quarter of the memory that passes by.
+    std::size_t (*wide_bytes)(const Packed& packed);
+    void (*pack_wide)(const Packed& packed, const std::int8_t* levels, const float* scales, char* buffer, Matrix& wide);
 };
 
 // One instruction-set level.

@@ -73,6 +73,8 @@ const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME) = {
         GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::step_units,
         GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::step_end,
         GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::project,
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::wide_bytes,
+        GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::pack_wide,
     },
 };
 

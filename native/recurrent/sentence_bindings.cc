@@ -49,15 +49,17 @@ struct Table {
 
 struct SentenceLayer {
     PackedLayer way[2];
-    PackedLayer local[2];  // W of the columns that are not the token's, without a bias; the first layer's alone
+    const Matrix* wide[2];  // R in 8 bits, or null
+    PackedLayer local[2];   // W of the columns that are not the token's, without a bias; the first layer's alone
 };
 
 class Sentence {
 public:
     // layers: lists of Packed for one or two directions; the first for token vectors alone. local: Packed of each direction
-    // for the rest of the first layer's inputs, or none. Tables: (rows, scales or None), or None.
+    // for the rest of the first layer's inputs, or none. Tables: (rows, scales or None), or None. recurrent: of each layer
+    // and direction a table of R, its int8 rows with scales, or none at all.
     Sentence(nb::list layers, nb::list local, nb::object tokens, nb::object locals, nb::object ngrams, nb::object head,
-             nb::object bias, nb::str pooling, bool residual)
+             nb::object bias, nb::str pooling, bool residual, nb::list recurrent)
         : pooling_(pooling.c_str()), residual_(residual) {
         owners_ = nb::make_tuple(layers, local, tokens, locals, ngrams, head, bias);
         tokens_ = table(tokens);
@@ -74,6 +76,8 @@ public:
         require((int)nb::len(local) == (locals_.rows ? ways_ : 0), "a layer for local vectors is missing");
         for (int d = 0; d < ways_ && locals_.rows; ++d) layers_[0].local[d] = packed_layer(nb::object(local[d]));
         check_sizes();
+        require(nb::len(recurrent) == 0 || nb::len(recurrent) == layers_.size() * (std::size_t)ways_, "a table of R is missing");
+        for (std::size_t k = 0; k < nb::len(recurrent); ++k) pack_recurrent(recurrent[k], k);
         const View& matrix = views_.add(head, 'f', false);
         outputs_ = matrix.shape(0);
         const std::int64_t pooled = (std::int64_t)pooling_.size() * ways_ * width_;
@@ -143,6 +147,18 @@ private:
             t.scales = views_.floats(scales, std::initializer_list<std::int64_t>{t.rows}, false);
         }
         return t;
+    }
+    void pack_recurrent(nb::handle given, std::size_t k) {
+        SentenceLayer& layer = layers_[k / (std::size_t)ways_];
+        const PackedLayer& own = layer.way[k % (std::size_t)ways_];
+        const Table r = table(given);
+        require(r.levels && r.rows == own.packed->cell.gates * own.packed->units && r.width == own.packed->outputs,
+                "a table of R has the wrong shape");
+        auto wide = std::make_unique<Wide>();
+        wide->buffer.reserve(own.kernels->step.wide_bytes(*own.packed));
+        own.kernels->step.pack_wide(*own.packed, r.levels, r.scales, wide->buffer.bytes(), wide->matrix);
+        layer.wide[k % (std::size_t)ways_] = &wide->matrix;
+        wides_.push_back(std::move(wide));
     }
     static std::int64_t wide(const PackedLayer& layer) { return layer.packed->cell.w_slots * padded(layer.packed->units); }
 
@@ -265,7 +281,7 @@ private:
         for (std::int64_t s = 0; s < T; ++s) {
             const std::int64_t t = d == 0 ? s : T - 1 - s;
             const float* x = plain ? way.call->kept[t] + d * one : z + t * one;
-            const SingleStep io{1, &x, nullptr, true, h + (d == 0 ? t : t + 1) * P, h + (d == 0 ? t + 1 : t) * P, c, scratch};
+            const SingleStep io{1, &x, nullptr, true, h + (d == 0 ? t : t + 1) * P, h + (d == 0 ? t + 1 : t) * P, c, scratch, layer.wide[d]};
             own.kernels->step.begin(p, io);
             own.kernels->step.units(p, io, 0, H);
             own.kernels->step.end(p, io);
@@ -291,7 +307,7 @@ private:
         for (std::size_t l = 0; l < layers_.size(); ++l) {
             Way way{this, &call, l, below, locals, y, buffer.bytes(), bytes};
             const Packed& p = *layers_[l].way[0].packed;
-            const std::int64_t passing = T * p.cell.r_slots * p.units * p.outputs * 4;
+            const std::int64_t passing = T * p.cell.r_slots * p.units * p.outputs * (layers_[l].wide[0] ? 1 : 4);
             if (ways_ == 2 && passing >= kBytesWorthAThread && threads::count() > 1) {
                 threads::run(2, run_way, &way);
             } else {
@@ -341,8 +357,14 @@ private:
         }
     }
 
+    struct Wide {
+        Buffer buffer;
+        Matrix matrix;
+    };
+
     nb::object owners_;
     Views views_;
+    std::vector<std::unique_ptr<Wide>> wides_;
     std::string pooling_;  // m mean, x max, l last
     bool residual_;
     int ways_ = 1;
@@ -361,9 +383,9 @@ private:
 
 void bind_sentence(nb::module_& parent) {
     nb::class_<Sentence>(parent, "Sentence")
-        .def(nb::init<nb::list, nb::list, nb::object, nb::object, nb::object, nb::object, nb::object, nb::str, bool>(),
+        .def(nb::init<nb::list, nb::list, nb::object, nb::object, nb::object, nb::object, nb::object, nb::str, bool, nb::list>(),
              nb::arg("layers"), nb::arg("local"), nb::arg("tokens"), nb::arg("locals").none(), nb::arg("ngrams").none(),
-             nb::arg("head"), nb::arg("bias"), nb::arg("pooling"), nb::arg("residual"))
+             nb::arg("head"), nb::arg("bias"), nb::arg("pooling"), nb::arg("residual"), nb::arg("recurrent"))
         .def("run", &Sentence::run);
 }
 

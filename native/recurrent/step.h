@@ -151,10 +151,142 @@ static void few_rows(
         row_panels(precision, m, panel_at(m, p, step), 0, a, init, out);
 }
 
+// ----------------------------------------------------------------------------------- 8-bit weights, 24-bit operands
+//
+//   h ~ q s,  s = largest |h| / 2^22,  q + 2^23 = b0 + 2^8 b1 + 2^16 b2;   h R = s (S0 + 2^8 S1 + 2^16 (S2 - 128 sum of R))
+//
+// with S the integer sums of each byte's products. Nothing but the rounding of q is lost before the last line.
+
+template <int N, int V>
+struct WideTile {
+    static GATEWORK_NOINLINE void run(const RowTileArgs& t) {
+        constexpr std::int64_t kLine = 4 * kLanes;
+        const std::int64_t depth = t.depth, plane = 4 * depth;
+        const char* a = static_cast<const char*>(t.a);
+        const char* panel[N];
+        each<N>([&](auto n) GATEWORK_LAMBDA { panel[n] = static_cast<const char*>(t.panel) + n * t.panel_apart; });
+        Int low[N][V], middle[N][V], high[N][V];
+        each<N>([&](auto n) GATEWORK_LAMBDA {
+            each<V>([&](auto v) GATEWORK_LAMBDA {
+                low[n][v] = middle[n][v] = constant_int(0);
+                high[n][v] = load_int(t.correction + n * t.column_apart + v * kLanes);
+            });
+        });
+        for (std::int64_t k = 0; k < depth; ++k) {
+            const Int a0 = constant_int(load_lane(a + 4 * k)), a1 = constant_int(load_lane(a + plane + 4 * k));
+            const Int a2 = constant_int(load_lane(a + 2 * plane + 4 * k));
+            each<N>([&](auto n) GATEWORK_LAMBDA {
+                each<V>([&](auto v) GATEWORK_LAMBDA {
+                    const Int weight = load_int(panel[n] + v * kLine);
+                    low[n][v] = add_fours(low[n][v], a0, weight);
+                    middle[n][v] = add_fours(middle[n][v], a1, weight);
+                    high[n][v] = add_fours(high[n][v], a2, weight);
+                });
+                panel[n] += V * kLine;
+            });
+        }
+        each<N>([&](auto n) GATEWORK_LAMBDA {
+            each<V>([&](auto v) GATEWORK_LAMBDA {
+                const Vec sum = to_float(high[n][v]) * 65536.0f + (to_float(middle[n][v]) * 256.0f + to_float(low[n][v]));
+                const Vec before = load(t.init + n * t.apart + v * t.vector_stride);
+                const Vec scale = load(t.scale + n * t.column_apart + v * kLanes) * t.row_scale;
+                store(t.out + n * t.apart + v * t.vector_stride, before + sum * scale);
+            });
+        });
+    }
+};
+template <int V>
+static void wide_panels(const RowTileArgs& first, std::int64_t panels, std::int64_t panel_bytes) {
+    constexpr int N = together(V);
+    const std::int64_t apart = panels / N;
+    RowTileArgs t = first;
+    t.panel_apart = apart * panel_bytes;
+    t.column_apart = apart * V * kLanes;
+    t.apart = apart * kLanes;
+    for (std::int64_t p = 0; p < panels; ++p) {
+        if (p == apart) p = apart * N;
+        if (p == panels) break;
+        t.panel = static_cast<const char*>(first.panel) + p * panel_bytes;
+        t.init = first.init + p * kLanes;
+        t.out = first.out + p * kLanes;
+        t.scale = first.scale + p * V * kLanes;
+        t.correction = first.correction + p * V * kLanes;
+        p < apart ? WideTile<N, V>::run(t) : WideTile<1, V>::run(t);
+    }
+}
+// z += h R of one row; `planes` is 3 x P' bytes.
+static void wide_product(const Matrix& m, const float* h, char* planes, float* z) {
+    const std::int64_t depth = m.depth, slots = m.group, units = m.columns / slots;
+    Vec most = constant(0.0f);
+    bool finite = true;
+    for (std::int64_t k = 0; k < depth; k += kLanes) most = larger(as_float(as_int(load(h + k)) & 0x7FFFFFFF), most);
+    float lanes[kLanes], largest = 0.0f, sum = 0.0f;
+    store(lanes, most);
+    for (int l = 0; l < kLanes; ++l) largest = lanes[l] > largest ? lanes[l] : largest;
+    Vec all = constant(0.0f);
+    for (std::int64_t k = 0; k < depth; k += kLanes) all += load(h + k) * 0.0f;  // NaN where any is NaN or infinite
+    store(lanes, all);
+    for (int l = 0; l < kLanes; ++l) sum += lanes[l];
+    finite = sum == 0.0f;
+    const float factor = finite && largest > 1e-30f ? 4194304.0f / largest : 0.0f;
+    for (std::int64_t k = 0; k < depth; k += kLanes) {
+        // Adding 1.5 x 2^23 rounds to an integer, in the low bits; minus that float's bits, plus 2^23.
+        const Int q = as_int(load(h + k) * factor + 12582912.0f) + (0x800000 - 0x4B400000);
+        store_low_bytes(reinterpret_cast<std::uint8_t*>(planes) + k, q);
+        store_low_bytes(reinterpret_cast<std::uint8_t*>(planes) + depth + k, q >> 8);
+        store_low_bytes(reinterpret_cast<std::uint8_t*>(planes) + 2 * depth + k, q >> 16);
+    }
+    RowTileArgs t{};
+    t.a = planes;
+    t.depth = depth / 4;
+    t.panel = m.panels;
+    t.init = z;
+    t.out = z;
+    t.vector_stride = units;
+    t.scale = m.scale;
+    t.correction = m.correction;
+    t.row_scale = finite ? (factor > 0.0f ? largest : 0.0f) : sum;
+    const std::int64_t panels = units / kLanes, bytes = slots * kLanes * depth;
+    switch (slots) {
+        case 1: return wide_panels<1>(t, panels, bytes);
+        case 2: return wide_panels<2>(t, panels, bytes);
+        case 3: return wide_panels<3>(t, panels, bytes);
+        default: return wide_panels<4>(t, panels, bytes);
+    }
+}
+
+static std::size_t wide_bytes(const Packed& p) {
+    const std::int64_t columns = p.cell.r_slots * padded(p.units);
+    return (std::size_t)(columns * padded(p.outputs) + columns * 8);
+}
+static void pack_wide(const Packed& p, const std::int8_t* levels, const float* scales, char* buffer, Matrix& wide) {
+    const std::int64_t H = padded(p.units), P = padded(p.outputs), slots = p.cell.r_slots, columns = slots * H;
+    wide.depth = P;
+    wide.columns = columns;
+    wide.group = (int)slots;
+    wide.panels = buffer;
+    wide.scale = reinterpret_cast<float*>(buffer + columns * P);
+    wide.correction = reinterpret_cast<std::int32_t*>(wide.scale + columns);
+    std::int8_t* panels = reinterpret_cast<std::int8_t*>(buffer);
+    for (std::int64_t s = 0; s < slots; ++s)
+        for (std::int64_t u = 0; u < H; ++u) {
+            const std::int64_t panel = u / kLanes * slots * kLanes, at = s * kLanes + u % kLanes;
+            const std::int64_t row = p.cell.r_gate[s] * p.units + u;
+            std::int32_t sum = 0;
+            for (std::int64_t k = 0; k < P; ++k) {
+                const std::int8_t q = u < p.units && k < p.outputs ? levels[row * p.outputs + k] : (std::int8_t)0;
+                panels[panel * P + (k / 4 * slots * kLanes + at) * 4 + k % 4] = q;
+                sum += q;
+            }
+            wide.scale[panel + at] = u < p.units ? scales[row] / 4194304.0f : 0.0f;
+            wide.correction[panel + at] = -128 * sum;
+        }
+}
+
 // Scratch of a step, in bytes from its start.
 struct StepScratch {
     std::int64_t x_pointers, h_pointers, x_scales, h_scales, x_operands, h_operands, x_bytes, h_bytes;
-    std::int64_t z, u, work, stats, bytes;
+    std::int64_t z, u, work, stats, planes, bytes;
 };
 static StepScratch step_plan(const Packed& p, std::int64_t rows) {
     const std::int64_t H = padded(p.units), floats = (std::int64_t)sizeof(float);
@@ -174,6 +306,7 @@ static StepScratch step_plan(const Packed& p, std::int64_t rows) {
     s.u = places.take(rows * H * floats);
     s.work = places.take(4 * H * floats);
     s.stats = places.take(rows * kPad * floats);
+    s.planes = places.take(3 * padded(p.outputs));
     s.bytes = places.at;
     return s;
 }
@@ -230,7 +363,7 @@ static void step_begin(const Packed& p, const SingleStep& io) {
     const std::int64_t H = padded(p.units), slots = p.cell.slots * H, reached = p.cell.w_slots * H;
     float* z = reinterpret_cast<float*>(io.scratch + plan.z);
     if (!io.projected) inputs_of_step(p, io, plan);
-    state_of_step(p, io, plan, io.h_old, p.outputs);
+    if (!io.wide) state_of_step(p, io, plan, io.h_old, p.outputs);
     for (std::int64_t row = 0; row < io.rows; ++row) {
         float* slot = z + row * slots;
         if (io.halves) {
@@ -268,6 +401,10 @@ static void step_units(const Packed& p, const SingleStep& io, std::int64_t first
                 few_rows(p.precision, p.w, (s * H + first) / kWide, (s * H + last) / kWide, x, io.rows, init,
                          biased ? 0 : slots, step.z, slots);
         }
+    }
+    if (io.wide) {
+        wide_product(*io.wide, io.h_old, io.scratch + plan.planes, step.z + p.cell.r_first * H);
+        return units_forward<false, false>(step, first, last);
     }
     const Operands h = step_operands(p, io, plan.h_pointers, plan.h_scales);
     const std::int64_t wide = p.r.group ? kLanes : kWide;

@@ -59,7 +59,7 @@ struct StepLayer {
     }
     void step(std::int64_t rows, bool projected, bool half) {
         SingleStep io{rows, x.data(), half ? halves.data() : nullptr, projected || half, state_h(),
-                      reinterpret_cast<float*>(h[1 - now].bytes()), state_c(), scratch.bytes()};
+                      reinterpret_cast<float*>(h[1 - now].bytes()), state_c(), scratch.bytes(), nullptr};
         kernels->begin(*packed, io);
         const int split = parts(rows);
         if (split == 1) {

@@ -20,6 +20,8 @@ Int32 = npt.NDArray[np.int32]
 TableRows = tuple[npt.NDArray[Any], Float32 | None]
 """Rows, float32 or int8, and the scale of each int8 row."""
 
+WIDE_LEVELS = ("avx512bf16",)
+"""Levels with instructions for products of bytes."""
 POOLS = {"mean": "m", "max": "x", "last": "l"}
 """Kinds of pooling there is code for."""
 
@@ -43,6 +45,7 @@ def sentence(
     bias_C: Float32,
     pooling: Sequence[str],
     residual: bool,
+    recurrent: Sequence[TableRows] = (),
 ) -> Sentence | None:
     """Prepare a network whose layers read token vectors, with vectors of n-grams beside them or without.
 
@@ -51,6 +54,8 @@ def sentence(
         first: the bottom layer's parameters, for each direction. Its products with token vectors are kept, 64 MB at
             most.
         tokens, locals_, ngrams: token vectors; vectors that are summed and joined to them; rows of logits.
+        recurrent: of each layer and direction, bottom first, the recurrent matrix as it is stored in 8 bits, with its
+            scales: products with activations in 24 bits are as near as float32 ones, and read a quarter.
         residual: a layer's inputs are added to its outputs, from the second layer on.
     Returns: None where there is no code for it.
     """
@@ -77,6 +82,7 @@ def sentence(
         np.ascontiguousarray(bias_C, dtype=np.float32),
         "".join(POOLS[kind] for kind in pooling),
         residual,
+        list(recurrent) if level in WIDE_LEVELS else [],
     )
     return made
 

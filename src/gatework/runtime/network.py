@@ -20,6 +20,7 @@ from gatework.cells import CELLS
 from gatework.core.architecture import Architecture
 from gatework.core.batch import TextBatch
 from gatework.core.errors import BundleError
+from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
 from gatework.runtime.characters import CharacterComposition
 from gatework.runtime.pooling import Attention, make_group, make_pools
@@ -119,7 +120,17 @@ class Network:
             bias_C=self._bias_C,
             pooling=a.pooling,
             residual=a.encoder.residual,
+            recurrent=self._stored_recurrent(weights),
         )
+
+    def _stored_recurrent(self, weights: TensorFile) -> list[tuple[Any, Float32]]:
+        """The encoder's recurrent matrices as they lie, where all of them are int8; else none."""
+        a, name = self.architecture, CELLS[self.architecture.encoder.cell].Params._fields[1]
+        names = [f"encoder.{layer}.{way}.{name}" for layer in range(a.encoder.layers) for way in directions(a)]
+        if any(weights.slots[name].dtype != "I8" for name in names):
+            return []
+        scales = (np.ascontiguousarray(weights[name + SCALE], dtype=np.float32) for name in names)
+        return list(zip((weights[name] for name in names), scales, strict=True))
 
     def _read(self, batch: TextBatch, windows: slice, time: int) -> Float32:
         """What the first layer reads of some windows, (T, W, I): token vectors and what joins them."""
