@@ -35,29 +35,29 @@ static std::int64_t padded(std::int64_t tags) { return round_up(tags, kLanes); }
 
 #ifndef GATEWORK_PLAIN
 
-// Halves the vector until one lane holds the result of `op` over all.
+#if defined(__clang__) || __GNUC__ >= 12
+#define GATEWORK_SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+#define GATEWORK_SHUFFLE(v, ...) __builtin_shuffle(v, Int{__VA_ARGS__})
+#endif
+
+// `op` over all lanes: halves exchange places until every lane holds it.
 template <class Op>
 static GATEWORK_INLINE float fold(Vec v, Op op) {
-    float lanes[kLanes];
 #if GATEWORK_LANES == 16
-    v = op(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    v = op(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-    (void)lanes;
-    return v[0];
+    v = op(v, GATEWORK_SHUFFLE(v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    v = op(v, GATEWORK_SHUFFLE(v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    v = op(v, GATEWORK_SHUFFLE(v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    v = op(v, GATEWORK_SHUFFLE(v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
 #elif GATEWORK_LANES == 8
-    v = op(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
-    v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5));
-    v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6));
-    (void)lanes;
-    return v[0];
+    v = op(v, GATEWORK_SHUFFLE(v, 4, 5, 6, 7, 0, 1, 2, 3));
+    v = op(v, GATEWORK_SHUFFLE(v, 2, 3, 0, 1, 6, 7, 4, 5));
+    v = op(v, GATEWORK_SHUFFLE(v, 1, 0, 3, 2, 5, 4, 7, 6));
 #else
-    v = op(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
-    v = op(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
-    (void)lanes;
-    return v[0];
+    v = op(v, GATEWORK_SHUFFLE(v, 2, 3, 0, 1));
+    v = op(v, GATEWORK_SHUFFLE(v, 1, 0, 3, 2));
 #endif
+    return v[0];
 }
 static GATEWORK_INLINE Vec zero_where_below(Vec x, float limit, Vec y) {
 #if defined(__AVX512F__) && GATEWORK_LANES == 16

@@ -129,7 +129,7 @@ void exact(
                     for (std::int64_t j = 0; j < tags; ++j) {
                         const double score = (double)row[j] + beta[j], share = now[i] + score - log_z;
                         if (score - top > kNothing) total += std::exp(score - top);
-                        if (share > -745.0) counts[i * stride + j] += weight * std::exp(share);
+                        if (share > kNothing) counts[i * stride + j] += weight * std::exp(share);
                     }
                 sums.sum[i] = top == kNever ? kNever : top + std::log(total);
             }

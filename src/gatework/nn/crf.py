@@ -10,6 +10,7 @@ B sequences, T time, K tags, N paths.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,13 +87,16 @@ class CRF(nn.Module):
             transitions_KK, start_K, end_K = self._scores()
             nll_B = operator.definition(emissions_BTK, transitions_KK, start_K, end_K, tags_BT, on_device_B)
             return operator.reduced(nll_B, reduction)
-        emissions_BTK = emissions_BTK.float()
-        if torch.compiler.is_compiling() or type(emissions_BTK) not in (Tensor, nn.Parameter):
+        if emissions_BTK.dtype != torch.float32:
+            emissions_BTK = emissions_BTK.float()
+        if _traced(emissions_BTK):
             scores = [part.float() for part in self._scores()]
             wanted = torch.is_grad_enabled() and any(part.requires_grad for part in (emissions_BTK, *scores))
             nll_B = operator.crf_loss(emissions_BTK, *scores, tags_BT, lengths_B.cpu(), wanted)[0]
             return operator.reduced(nll_B, reduction)
-        parts = (self.transitions.float(), self.start_transitions.float(), self.end_transitions.float())
+        parts: tuple[Tensor, ...] = (self.transitions, self.start_transitions, self.end_transitions)
+        if parts[0].dtype != torch.float32:
+            parts = tuple(part.float() for part in parts)
         loss: Tensor = operator.KernelLoss.apply(  # type: ignore[no-untyped-call]
             emissions_BTK, *parts, tags_BT, lengths_B.cpu(), self._masks(), reduction, torch.is_grad_enabled()
         )
@@ -105,13 +109,15 @@ class CRF(nn.Module):
         Of equal paths it is the one whose last tag is lowest, then the one before, and so on. In float32.
         Returns: tags_BT, zero past each length, and scores_B.
         """
-        tags_BT, scores_B = operator.crf_viterbi(*self._decoded(emissions_BTK, lengths_B))
+        find = operator.crf_viterbi if _traced(emissions_BTK) else operator.viterbi
+        tags_BT, scores_B = find(*self._decoded(emissions_BTK, lengths_B))
         return tags_BT.to(emissions_BTK.device), scores_B.to(emissions_BTK.device)
 
     @torch.no_grad()
     def marginals(self, emissions_BTK: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """The probability of each tag at each token, (B, T, K), zero past each length; float32, no gradients."""
-        p_BTK: Tensor = operator.crf_marginals(*self._decoded(emissions_BTK, lengths_B))
+        find = operator.crf_marginals if _traced(emissions_BTK) else operator.marginals
+        p_BTK: Tensor = find(*self._decoded(emissions_BTK, lengths_B))
         return p_BTK.to(emissions_BTK.device)
 
     @torch.no_grad()
@@ -120,7 +126,8 @@ class CRF(nn.Module):
 
         A sequence with fewer than n paths that are allowed has score -inf and tags 0 for the rest.
         """
-        tags_BNT, scores_BN = operator.crf_n_best(*self._decoded(emissions_BTK, lengths_B), n)
+        find: Any = operator.crf_n_best if _traced(emissions_BTK) else operator.n_best
+        tags_BNT, scores_BN = find(*self._decoded(emissions_BTK, lengths_B), n)
         return tags_BNT.to(emissions_BTK.device), scores_BN.to(emissions_BTK.device)
 
     def extra_repr(self) -> str:
@@ -145,6 +152,11 @@ class CRF(nn.Module):
             raise DataError(f"lengths_B has shape {tuple(lengths_B.shape)}, but the batch has {batch} sequences.")
         return lengths_B
 
-    def _decoded(self, emissions_BTK: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, ...]:
+    def _decoded(self, emissions_BTK: Tensor, lengths_B: Tensor | None) -> Any:
         lengths_B = self._lengths(emissions_BTK, lengths_B)
         return (*(part.cpu().float() for part in (emissions_BTK, *self._scores())), lengths_B.cpu())
+
+
+def _traced(tensor: Tensor) -> bool:
+    """Whether torch records operators, or a tensor has no memory to hand to a kernel."""
+    return torch.compiler.is_compiling() or type(tensor) not in (Tensor, nn.Parameter)

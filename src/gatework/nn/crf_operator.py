@@ -28,11 +28,11 @@ def _scores(transitions_KK: Tensor, start_K: Tensor, end_K: Tensor) -> kernel.Sc
 
 
 def _time_first(batch_first: Tensor) -> Any:
-    return batch_first.detach().transpose(0, 1).numpy()
+    return batch_first.detach().numpy().swapaxes(0, 1)
 
 
 def _batch_first(time_first: Any) -> Tensor:
-    return torch.from_numpy(time_first).transpose(0, 1)
+    return torch.from_numpy(time_first.swapaxes(0, 1))
 
 
 def _no_second_derivatives() -> NoReturn:
@@ -70,8 +70,9 @@ class KernelLoss(torch.autograd.Function):
             weights = np.full(batch, 1 / max(batch, 1), dtype=np.float32) if reduction == "mean" else None
             nll_B, gradients = kernel.nll_and_gradients(*arrays, weights_B=weights)
             ready = (_batch_first(gradients.emissions), *(torch.from_numpy(part) for part in gradients[1:]))
+            # One input is kept, for second derivatives to hang on.
             inputs = (emissions_BTK, transitions_KK, start_K, end_K)
-            ctx.save_for_backward(*inputs, *ready)
+            ctx.save_for_backward(inputs[ctx.needs_input_grad.index(True)], *ready)
             ctx.again = arrays
         else:
             nll_B = kernel.nll(*arrays)
@@ -80,10 +81,10 @@ class KernelLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        inputs, ready = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
-        ready = weighted(grad.detach(), ready, ctx.again)
+        one_input, *ready = ctx.saved_tensors
+        ready = weighted(grad.detach(), tuple(ready), ctx.again)
         if torch.is_grad_enabled():
-            ready = _Once.apply(grad, *inputs, *ready)  # type: ignore[no-untyped-call]
+            ready = _Once.apply(grad, one_input, *ready)  # type: ignore[no-untyped-call]
         return (*ready, None, None, None, None, None)
 
 
@@ -92,7 +93,7 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part.clone() for part in tensors[5:])
+        return tuple(part.clone() for part in tensors[2:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> NoReturn:
@@ -206,14 +207,16 @@ crf_loss.register_autograd(_loss_backward, setup_context=_remember)
 crf_loss_backward.register_autograd(lambda ctx, *grads: _no_second_derivatives())
 
 
-@torch.library.custom_op("gatework::crf_viterbi", mutates_args=(), device_types="cpu")
-def crf_viterbi(
+def viterbi(
     emissions_BTK: Tensor, transitions_KK: Tensor, start_K: Tensor, end_K: Tensor, lengths_B: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The best tags_BT and their scores_B."""
     scores = _scores(transitions_KK, start_K, end_K)
     tags_TB, scores_B = kernel.viterbi(_time_first(emissions_BTK), lengths_B.numpy(), scores)
     return torch.from_numpy(np.ascontiguousarray(tags_TB.T)), torch.from_numpy(scores_B)
+
+
+crf_viterbi = torch.library.custom_op("gatework::crf_viterbi", viterbi, mutates_args=(), device_types="cpu")
 
 
 @crf_viterbi.register_fake
@@ -224,14 +227,16 @@ def _crf_viterbi_fake(
     return emissions_BTK.new_empty(batch, time, dtype=torch.int64), emissions_BTK.new_empty(batch)
 
 
-@torch.library.custom_op("gatework::crf_marginals", mutates_args=(), device_types="cpu")
-def crf_marginals(
+def marginals(
     emissions_BTK: Tensor, transitions_KK: Tensor, start_K: Tensor, end_K: Tensor, lengths_B: Tensor
 ) -> Tensor:
     """P(tag of a token = k) as (B, T, K)."""
     scores = _scores(transitions_KK, start_K, end_K)
     p_TBK = kernel.marginals(_time_first(emissions_BTK.contiguous()), lengths_B.numpy(), scores)
     return _batch_first(p_TBK)
+
+
+crf_marginals = torch.library.custom_op("gatework::crf_marginals", marginals, mutates_args=(), device_types="cpu")
 
 
 @crf_marginals.register_fake
@@ -241,14 +246,16 @@ def _crf_marginals_fake(
     return emissions_BTK.new_empty(emissions_BTK.shape)
 
 
-@torch.library.custom_op("gatework::crf_n_best", mutates_args=(), device_types="cpu")
-def crf_n_best(
+def n_best(
     emissions_BTK: Tensor, transitions_KK: Tensor, start_K: Tensor, end_K: Tensor, lengths_B: Tensor, n: int
 ) -> tuple[Tensor, Tensor]:
     """The n best paths as tags_BNT and their scores_BN."""
     scores = _scores(transitions_KK, start_K, end_K)
     tags_NTB, scores_BN = kernel.n_best(_time_first(emissions_BTK), lengths_B.numpy(), scores, n)
     return torch.from_numpy(np.ascontiguousarray(tags_NTB.transpose(2, 0, 1))), torch.from_numpy(scores_BN)
+
+
+crf_n_best = torch.library.custom_op("gatework::crf_n_best", n_best, mutates_args=(), device_types="cpu")
 
 
 @crf_n_best.register_fake
