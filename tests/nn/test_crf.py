@@ -124,6 +124,20 @@ def test_a_graph_may_be_walked_twice():
         torch.testing.assert_close(part.grad, 2 * before)
 
 
+def test_changes_in_place_before_backward_are_noticed():
+    crf, (emissions, tags, lengths) = layer(), batch()
+    loss = (crf(emissions, tags, lengths) * torch.arange(4)).sum()
+    with torch.no_grad():
+        crf.transitions += 1
+    with pytest.raises(GateworkError, match="changed before its backward"):
+        loss.backward()
+    loss = crf(emissions, tags, lengths).sum()
+    with torch.no_grad():
+        emissions += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 def test_no_gradients_where_none_are_wanted():
     crf, (emissions, tags, lengths) = layer(), batch()
     with torch.no_grad():
@@ -244,6 +258,8 @@ def test_fake_tensors_have_the_shapes():
         assert crf.decode(emissions)[0].shape == (4, 6)
         assert crf.marginals(emissions).shape == (4, 6, 5)
         assert crf.n_best(emissions, 3)[0].shape == (4, 3, 6)
+    meta = torch.empty(4, 6, 5, device="meta")
+    assert crf.to("meta")(meta, torch.empty(4, 6, dtype=torch.int64, device="meta")).shape == (4,)
 
 
 def test_training_learns_a_pattern():

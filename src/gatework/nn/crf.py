@@ -159,4 +159,4 @@ class CRF(nn.Module):
 
 def _traced(tensor: Tensor) -> bool:
     """Whether torch records operators, or a tensor has no memory to hand to a kernel."""
-    return torch.compiler.is_compiling() or type(tensor) not in (Tensor, nn.Parameter)
+    return torch.compiler.is_compiling() or type(tensor) not in (Tensor, nn.Parameter) or tensor.is_meta

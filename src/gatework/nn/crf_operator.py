@@ -73,7 +73,8 @@ class KernelLoss(torch.autograd.Function):
             # One input is kept, for second derivatives to hang on.
             inputs = (emissions_BTK, transitions_KK, start_K, end_K)
             ctx.save_for_backward(inputs[ctx.needs_input_grad.index(True)], *ready)
-            ctx.again = arrays
+            ctx.again, ctx.given = arrays, (*inputs, tags_BT, lengths_B)
+            ctx.versions = versions(ctx.given)
         else:
             nll_B = kernel.nll(*arrays)
         return reduced(torch.from_numpy(nll_B), reduction)
@@ -82,7 +83,7 @@ class KernelLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         one_input, *ready = ctx.saved_tensors
-        ready = weighted(grad.detach(), tuple(ready), ctx.again)
+        ready = weighted(grad.detach(), tuple(ready), ctx.again, changed=versions(ctx.given) != ctx.versions)
         if torch.is_grad_enabled():
             ready = _Once.apply(grad, one_input, *ready)  # type: ignore[no-untyped-call]
         return (*ready, None, None, None, None, None)
@@ -105,11 +106,18 @@ def reduced(nll_B: Tensor, reduction: str) -> Tensor:
     return nll_B if reduction == "none" else nll_B.sum() if reduction == "sum" else nll_B.mean()
 
 
-def weighted(grad: Tensor, ready: tuple[Tensor, ...], again: Any) -> tuple[Tensor, ...]:
+def versions(tensors: Sequence[Tensor]) -> list[int]:
+    """A number for each tensor that grows when it is changed in place."""
+    return [0 if part.is_inference() else part._version for part in tensors]
+
+
+def weighted(grad: Tensor, ready: tuple[Tensor, ...], again: Any, *, changed: bool = False) -> tuple[Tensor, ...]:
     """Gradients for the weights `grad` (a scalar, or one a sequence) from those for equal weights."""
     if grad.dim():
         weights_B = grad.numpy()
         if len(weights_B) and not (weights_B == weights_B[0]).all():
+            if changed:
+                raise GateworkError("the emissions, tags, lengths or scores of a CRF were changed before its backward.")
             gradients = kernel.nll_and_gradients(*again, weights_B=weights_B)[1]
             return (_batch_first(gradients.emissions), *(torch.from_numpy(part) for part in gradients[1:]))
         factor = float(weights_B[0]) if len(weights_B) else 1.0
