@@ -205,8 +205,8 @@ struct StepKernels {
     void (*begin)(const Packed& packed, const SingleStep& io);
     void (*units)(const Packed& packed, const SingleStep& io, std::int64_t first, std::int64_t last);
     void (*end)(const Packed& packed, const SingleStep& io);
-    // Rows of W x + b in slots, as `projected` takes them; scratch as for as many rows.
-    void (*project)(const Packed& packed, const float* const* x, std::int64_t rows, float* out, char* scratch);
+    // Rows of W x + b in slots, as `projected` takes them, or W x added to `out`; scratch as for as many rows.
+    void (*project)(const Packed& packed, const float* const* x, std::int64_t rows, bool add, float* out, char* scratch);
     // R = levels x scales, row by row, (r gates x H, P) and (r gates x H): weights that were stored as 8 bits. Products with
     // h in 24 bits: as near to the truth as float32, for a quarter of the memory that passes by.
     std::size_t (*wide_bytes)(const Packed& packed);

@@ -50,7 +50,7 @@ struct Table {
 struct SentenceLayer {
     PackedLayer way[2];
     const Matrix* wide[2];  // R in 8 bits, or null
-    PackedLayer local[2];   // W of the columns that are not the token's, without a bias; the first layer's alone
+    PackedLayer local[2];   // W of the columns that are not the token's; the first layer's alone
 };
 
 class Sentence {
@@ -211,7 +211,7 @@ private:
                 const PackedLayer& layer = layers_[0].way[d];
                 Buffer scratch;
                 scratch.reserve(layer.kernels->step.scratch(*layer.packed, n));
-                layer.kernels->step.project(*layer.packed, pointers, n, rows.data(), scratch.bytes());
+                layer.kernels->step.project(*layer.packed, pointers, n, false, rows.data(), scratch.bytes());
                 for (std::int64_t k = 0; k < n; ++k)
                     std::memcpy(kept_[(std::size_t)missing[k]] + d * one, rows.data() + k * one, (std::size_t)one * sizeof(float));
             }
@@ -264,15 +264,13 @@ private:
             const PackedLayer& product = first ? layer.local[d] : own;
             const float* x = first ? way.locals : way.x;
             const std::int64_t inputs = product.packed->inputs;
+            for (std::int64_t t = 0; first && t < T; ++t)
+                std::memcpy(z + t * one, way.call->kept[t] + d * one, (std::size_t)one * sizeof(float));
             for (std::int64_t t = 0; t < T; t += kRowsAtOnce) {
                 const float* pointers[kRowsAtOnce];
                 const std::int64_t count = T - t < kRowsAtOnce ? T - t : kRowsAtOnce;
                 for (std::int64_t k = 0; k < count; ++k) pointers[k] = x + (t + k) * inputs;
-                own.kernels->step.project(*product.packed, pointers, count, z + t * one, scratch);
-            }
-            for (std::int64_t t = 0; first && t < T; ++t) {
-                const float* kept = way.call->kept[t] + d * one;
-                for (std::int64_t j = 0; j < one; ++j) z[t * one + j] += kept[j];
+                own.kernels->step.project(*product.packed, pointers, count, first, z + t * one, scratch);
             }
         }
         std::memset(c, 0, (std::size_t)H * sizeof(float));
@@ -323,19 +321,20 @@ private:
         answer(call, pooled, (std::int64_t)pooling_.size() * Y);
     }
 
-    void pool(const float* y, std::int64_t T, std::int64_t Y, float* pooled) const {
+    void pool(const float* y, std::int64_t T, std::int64_t Y, float* __restrict pooled) const {
         for (const char kind : pooling_) {
             if (kind == 'l') {
                 std::memcpy(pooled, y + (T - 1) * Y, (std::size_t)width_ * sizeof(float));
                 if (ways_ == 2) std::memcpy(pooled + width_, y + width_, (std::size_t)width_ * sizeof(float));
             } else {
                 std::memcpy(pooled, y, (std::size_t)Y * sizeof(float));
-                for (std::int64_t t = 1; t < T; ++t)
-                    for (std::int64_t j = 0; j < Y; ++j) {
-                        const float value = y[t * Y + j];
-                        // NaN stays, as with NumPy.
-                        pooled[j] = kind == 'm' ? pooled[j] + value : !(pooled[j] >= value) && pooled[j] == pooled[j] ? value : pooled[j];
+                for (const float* row = y + Y; row < y + T * Y; row += Y) {
+                    if (kind == 'm') {
+                        for (std::int64_t j = 0; j < Y; ++j) pooled[j] += row[j];
+                    } else {  // NaN stays, as with NumPy
+                        for (std::int64_t j = 0; j < Y; ++j) pooled[j] = row[j] > pooled[j] || row[j] != row[j] ? row[j] : pooled[j];
                     }
+                }
                 for (std::int64_t j = 0; kind == 'm' && j < Y; ++j) pooled[j] /= (float)T;
             }
             pooled += Y;

@@ -433,16 +433,16 @@ static void step_end(const Packed& p, const SingleStep& io) {
     }
 }
 
-// Rows of W x + b in slots, as `projected` takes them.
-static void project(const Packed& p, const float* const* x, std::int64_t rows, float* out, char* scratch) {
+// Rows of W x + b in slots, as `projected` takes them, or W x added to `out`.
+static void project(const Packed& p, const float* const* x, std::int64_t rows, bool add, float* out, char* scratch) {
     SingleStep io{};
     io.rows = rows;
     io.x = x;
     io.scratch = scratch;
     const std::int64_t wide = p.cell.w_slots * padded(p.units);
     const Operands operands = inputs_of_step(p, io, step_plan(p, rows));
-    if (p.cell.kind == CellKind::lstm_layernorm) {
-        std::memset(out, 0, sizeof(float) * (std::size_t)(rows * wide));
+    if (add || p.cell.kind == CellKind::lstm_layernorm) {
+        if (!add) std::memset(out, 0, sizeof(float) * (std::size_t)(rows * wide));
         product(p.precision, p.w, operands, rows, out, wide, out, wide);
     } else {
         product(p.precision, p.w, operands, rows, p.b, 0, out, wide);

@@ -392,7 +392,7 @@ void py_project(nb::handle packed, nb::handle x, nb::handle out) {
         const float* pointers[kRowsAtOnce];
         const std::int64_t count = rows - first < kRowsAtOnce ? rows - first : kRowsAtOnce;
         for (std::int64_t r = 0; r < count; ++r) pointers[r] = static_cast<const float*>(from.data()) + (first + r) * p.inputs;
-        layer.kernels->step.project(p, pointers, count, to + first * wide, scratch.bytes());
+        layer.kernels->step.project(p, pointers, count, false, to + first * wide, scratch.bytes());
     }
 }
 

@@ -68,8 +68,7 @@ def sentence(
         params = float32_params(kind, given)
         split.append(pack(cell, params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, :width])), level=level))
         if locals_ is not None:
-            none = {name: np.zeros_like(getattr(params, name)) for name in ("b_G", "rb_G") if hasattr(params, name)}
-            own = params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, width:]), **none)
+            own = params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, width:]))
             rest.append(pack(cell, own, level=level))
     packs = [[packed.native for packed in ways] for ways in (split, *layers[1:])]
     made: Sentence = dispatch.extension().Sentence(
