@@ -162,7 +162,10 @@ static void one_step(
     float* work = reinterpret_cast<float*>(io.scratch + plan.work);
     const Operands h = state_operands(p, io, plan, operand, p.outputs, rows);
     const bool by_panel = p.cell.kind != CellKind::gru_reset_before && p.cell.kind != CellKind::lstm_layernorm;
-    for (std::int64_t n = 0; n < panel_count(p.r); ++n) {
+    if (by_panel && rows == 1) {
+        few_rows(p.precision, p.r, 0, panel_count(p.r), h, 1, z, slots, z, slots);
+        units_forward(step, tape, 0, H);
+    } else for (std::int64_t n = 0; n < panel_count(p.r); ++n) {
         const Panel panel = panel_at(p.r, n, step_of(p.precision));
         panel_product(p.precision, p.r, panel, h, rows, z, slots, z, slots);
         if (by_panel) {

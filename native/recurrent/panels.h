@@ -289,9 +289,14 @@ static void panel_product(
         case Precision::int8: return panel_product<Int8>(m, panel, a, rows, init, init_stride, out, out_stride);
     }
 }
+// For a single row (step.h): panels first to last - 1, several at once, with the same bits.
+static void few_rows(
+    Precision precision, const Matrix& m, std::int64_t first, std::int64_t last, const Operands& a, std::int64_t rows,
+    const float* init, std::int64_t init_stride, float* out, std::int64_t out_stride);
 static void product(
     Precision precision, const Matrix& m, const Operands& a, std::int64_t rows, const float* init,
     std::int64_t init_stride, float* out, std::int64_t out_stride) {
+    if (rows == 1) return few_rows(precision, m, 0, panel_count(m), a, 1, init, init_stride, out, out_stride);
     for (std::int64_t p = 0; p < panel_count(m); ++p)
         panel_product(precision, m, panel_at(m, p, step_of(precision)), a, rows, init, init_stride, out, out_stride);
 }

@@ -50,17 +50,19 @@ struct LSTMSlots {
     static constexpr int i = 0, f = 1, g = kCoupled ? 1 : 2, o = kCoupled ? 2 : 3;
 };
 
-// U rows at once; see `activations`.
-template <CellKind Kind, bool Tape, bool Keep, int U>
-static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t r, std::int64_t u) {
+// U places at once (see `activations`): the same units of neighbouring rows, or Across, neighbouring units of a row.
+template <CellKind Kind, bool Tape, bool Keep, int U, bool Across = false>
+static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t first_row, std::int64_t first_unit) {
     using S = LSTMSlots<Kind>;
     constexpr int kSigmoids = S::kCoupled ? 1 : 2;
     const std::int64_t H = s.units;
     Vec old[U], memory[U];
     float* z[U];
+    const auto row_of = [&](int m) GATEWORK_LAMBDA { return Across ? first_row : first_row + m; };
+    const auto unit_of = [&](int m) GATEWORK_LAMBDA { return Across ? first_unit + m * kLanes : first_unit; };
     each<U>([&](auto m) GATEWORK_LAMBDA {
-        z[m] = s.z + (r + m) * S::kSlots * H + u;
-        old[m] = load(s.c_old + (r + m) * H + u);
+        z[m] = s.z + row_of(m) * S::kSlots * H + unit_of(m);
+        old[m] = load(s.c_old + row_of(m) * H + unit_of(m));
     });
     // The output gate of a peephole cell must wait for the memory.
     constexpr int kBefore = kSigmoids + (S::kPeephole ? 0 : 1);
@@ -68,10 +70,10 @@ static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t r, std::int64_
     Vec first[kFirst];
     each<U>([&](auto m) GATEWORK_LAMBDA {
         first[m] = load(z[m] + S::i * H);
-        if constexpr (S::kPeephole) first[m] = first[m] + load(s.p->extra[0] + u) * old[m];
+        if constexpr (S::kPeephole) first[m] = first[m] + load(s.p->extra[0] + unit_of(m)) * old[m];
         if constexpr (!S::kCoupled) {
             first[U + m] = load(z[m] + S::f * H);
-            if constexpr (S::kPeephole) first[U + m] = first[U + m] + load(s.p->extra[1] + u) * old[m];
+            if constexpr (S::kPeephole) first[U + m] = first[U + m] + load(s.p->extra[1] + unit_of(m)) * old[m];
         }
         if constexpr (!S::kPeephole) first[kSigmoids * U + m] = load(z[m] + S::o * H);
         first[kBefore * U + m] = load(z[m] + S::g * H);
@@ -84,14 +86,14 @@ static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t r, std::int64_
         t[m] = memory[m];
     });
     if constexpr (S::kPeephole) {
-        each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = load(z[m] + S::o * H) + load(s.p->extra[2] + u) * memory[m]; });
+        each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = load(z[m] + S::o * H) + load(s.p->extra[2] + unit_of(m)) * memory[m]; });
         activations<U>(o);
     } else {
         each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = first[kSigmoids * U + m]; });
     }
     activations<0>(t);
     each<U>([&](auto m) GATEWORK_LAMBDA {
-        const std::int64_t row = r + m, place = row * H + u;
+        const std::int64_t row = row_of(m), u = unit_of(m), place = row * H + u;
         if constexpr (Tape) {
             store(z[m] + S::i * H, first[m]);
             if constexpr (!S::kCoupled) store(z[m] + S::f * H, first[U + m]);
@@ -110,7 +112,10 @@ static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t r, std::int64_
 
 template <CellKind Kind, bool Tape, bool Keep>
 static void lstm_forward(const Step& s, std::int64_t first_unit, std::int64_t last_unit) {
-    for (std::int64_t u = first_unit; u < last_unit; u += kLanes) {
+    std::int64_t u = first_unit;
+    if (s.rows == 1)
+        for (; u + 2 * kLanes <= last_unit; u += 2 * kLanes) lstm_rows<Kind, Tape, Keep, 2, true>(s, 0, u);
+    for (; u < last_unit; u += kLanes) {
         std::int64_t r = 0;
         for (; r + 2 <= s.rows; r += 2) lstm_rows<Kind, Tape, Keep, 2>(s, r, u);
         if (r < s.rows) lstm_rows<Kind, Tape, Keep, 1>(s, r, u);
