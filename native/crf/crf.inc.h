@@ -252,7 +252,8 @@ struct Product {
     GATEWORK_INLINE void run() const {
         const std::int64_t columns = padded(depth);
         for (std::int64_t column = 0; column < columns; column += kPanel * kLanes)
-            with_count<kPanel>((columns - column) / kLanes, PanelProduct<Join, M>{panels + column * depth, depth, in, column, out});
+            with_count<kPanel>(
+                (columns - column) / kLanes, PanelProduct<Join, M>{panels + column * depth, depth, in, column, out});
     }
 };
 
@@ -298,7 +299,8 @@ static void prepare(Prepared& prepared) {
     for (std::int64_t k = 0; k < columns; ++k) w.unreached[k] = w.unleft[k] = 1.0f;
     for (std::int64_t i = 0; i < tags; ++i) {
         const float* row = model.transitions + i * tags;
-        for_row(row, tags, kNever, [&](std::int64_t j, Vec a) { store(w.rows + i * columns + j, exp_or_zero(a - prepared.largest)); });
+        float* out = w.rows + i * columns;
+        for_row(row, tags, kNever, [&](std::int64_t j, Vec a) { store(out + j, exp_or_zero(a - prepared.largest)); });
         for (std::int64_t j = 0; j < tags; ++j)
             if (row[j] != kNever) w.unreached[j] = w.unleft[i] = 0.0f;
     }
@@ -382,7 +384,8 @@ static void exponentiate(Group& g, int m, const Batch& batch) {
 }
 
 // After `sum` of step t: a[t] = scale * sum * x, the scale of the next step, and the watch on the sums.
-static GATEWORK_INLINE void end_forward(Group& g, int m, std::int64_t t, const float* sum, const float* unwatched, bool watch) {
+static GATEWORK_INLINE void end_forward(
+    Group& g, int m, std::int64_t t, const float* sum, const float* unwatched, bool watch) {
     const std::int64_t row = t * g.columns;
     const float factor = watch ? g.scale[m].factor : 1.0f;
     Vec top = constant(0.0f), low = g.low[m];
@@ -577,7 +580,9 @@ static void prepare_viterbi(Prepared& prepared) {
     for_row(model.start, tags, kNever, [&](std::int64_t k, Vec s) { store(w.start + k, s); });
     for_row(model.end, tags, kNever, [&](std::int64_t k, Vec s) { store(w.end + k, s); });
     for (std::int64_t i = 0; i < tags; ++i)
-        for_row(model.transitions + i * tags, tags, kNever, [&](std::int64_t j, Vec a) { store(w.rows + i * columns + j, a); });
+        for_row(model.transitions + i * tags, tags, kNever, [&](std::int64_t j, Vec a) {
+            store(w.rows + i * columns + j, a);
+        });
     transpose(w.rows, tags, kNever, w.transposed);
     fill_panels(w.rows, tags, w.panels);
 }
@@ -646,16 +651,11 @@ static void viterbi(
         const int running = g.running(t), going_on = g.running(t + 1);
         for (int m = 0; m < running; ++m) {
             const std::int64_t b = g.sequence[m];
-            const float* now = g.a[m] + t * columns;
-            std::int64_t found;
-            if (m < going_on) {
-                found = best_of_sums(now, w.transposed + tag[m] * columns, columns);
-                total[m] += (double)model.transitions[found * model.tags + tag[m]];
-            } else {
-                found = best_of_sums(now, w.end, columns);
-                total[m] = (double)model.end[found];
-            }
-            if (spoiled[m]) found = 0;
+            const float *now = g.a[m] + t * columns, *more = m < going_on ? w.transposed + tag[m] * columns : w.end;
+            std::int64_t found = best_of_sums(now, more, columns);
+            if (spoiled[m] || found >= model.tags) found = 0;  // where sums are NaN, padding may seem best
+            total[m] = m < going_on ? total[m] + (double)model.transitions[found * model.tags + tag[m]]
+                                    : (double)model.end[found];
             tag[m] = found;
             total[m] += (double)batch.emissions[batch.rows.at(t, b) + found];
             tags[tag_rows.at(t, b)] = found;

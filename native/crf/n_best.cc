@@ -35,7 +35,8 @@ struct Lists {
 // several times as fast as a heap.
 class Merge {
 public:
-    explicit Merge(std::int64_t tags) : more((std::size_t)tags), heads_((std::size_t)(tags + 3) / 4 * 4), places_((std::size_t)tags) {}
+    explicit Merge(std::int64_t tags)
+        : more((std::size_t)tags), heads_((std::size_t)(tags + 3) / 4 * 4), places_((std::size_t)tags) {}
 
     std::vector<double> more;
 
@@ -114,7 +115,8 @@ void n_best_of(
             double* list = next.scores.data() + j * best;
             std::int32_t* arrivals = from.data() + (t * tag_count + j) * best;
             std::int64_t n = 0;
-            for (std::int64_t i = 0; i < tag_count; ++i) merge.more[(std::size_t)i] = (double)model.transitions[i * tag_count + j];
+            for (std::int64_t i = 0; i < tag_count; ++i)
+                merge.more[(std::size_t)i] = (double)model.transitions[i * tag_count + j];
             merge.run(now, [&](const Arrival& top) {
                 list[n] = top.score + e;
                 arrivals[n++] = (std::int32_t)(top.source * best + top.place);

@@ -367,6 +367,17 @@ def test_nan_comes_through(level, where, bad):
 
 
 @EVERY_LEVEL
+@pytest.mark.parametrize("K", [1, 2, 17])
+def test_tags_stay_in_range_where_sums_overflow(level, K):
+    huge = np.float32(3e38)
+    for sign in (1, -1):
+        scores = crf.Scores(np.full((K, K), sign * huge), np.full(K, sign * huge), np.full(K, sign * huge))
+        for e in (np.full((5, 2, K), huge), np.full((5, 2, K), np.nan), np.full((5, 2, K), np.inf)):
+            tags, _ = crf.viterbi(e, np.array([5, 3]), scores, level=level)
+            assert ((tags >= 0) & (tags < K)).all()
+
+
+@EVERY_LEVEL
 def test_forbidden_gold_and_no_path_at_all(level):
     rng = np.random.default_rng(41)
     case = random_case(rng, 4, 3, [4, 2, 4], spoil_padding=False)

@@ -109,7 +109,9 @@ def viterbi(emissions: Any, lengths_B: Any, scores: Scores, *, level: str | None
         return tags, best_B
     tags[:] = 0
     for b, rows in call.sequences():
-        tags[rows], best_B[b] = definition.viterbi(call.emissions[rows], call.scores)
+        tags[rows], best = definition.viterbi(call.emissions[rows], call.scores)
+        with np.errstate(over="ignore"):
+            best_B[b] = best
     return tags, best_B
 
 

@@ -81,6 +81,7 @@ def expectations(e_LK: Floats, scores: Scores) -> tuple[float, Floats, Floats]:
     return log_z, np.exp(alpha_LK + beta_LK - log_z), counts_KK
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def viterbi(e_LK: Floats, scores: Scores) -> tuple[Tags, float]:
     """The best path and its score. Of equal paths, the one whose last tag is lowest, then the one before, and so on.
 

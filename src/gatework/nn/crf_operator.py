@@ -147,7 +147,7 @@ def crf_loss(
         return torch.from_numpy(kernel.nll(*arrays, scores)), empty[0], empty[1], empty[2], empty[3]
     nll_B, ready = kernel.nll_and_gradients(*arrays, scores)
     moves, start, end = (torch.from_numpy(part) for part in ready[1:])
-    return torch.from_numpy(nll_B), _batch_first(ready.emissions), moves, start, end
+    return torch.from_numpy(nll_B), _batch_first(ready.emissions).contiguous(), moves, start, end
 
 
 @crf_loss.register_fake
@@ -181,7 +181,7 @@ def crf_loss_backward(
     again = (_time_first(emissions_BTK.contiguous()), _time_first(tags_BT), lengths_B.numpy(), scores)
     got = weighted(grad_B.contiguous(), tuple(ready), again)
     emissions, moves, start, end = (part.clone() if part is old else part for part, old in zip(got, ready, strict=True))
-    return emissions, moves, start, end
+    return emissions.contiguous(), moves, start, end
 
 
 @crf_loss_backward.register_fake
@@ -241,7 +241,7 @@ def marginals(
     """P(tag of a token = k) as (B, T, K)."""
     scores = _scores(transitions_KK, start_K, end_K)
     p_TBK = kernel.marginals(_time_first(emissions_BTK.contiguous()), lengths_B.numpy(), scores)
-    return _batch_first(p_TBK)
+    return _batch_first(p_TBK).contiguous()
 
 
 crf_marginals = torch.library.custom_op("gatework::crf_marginals", marginals, mutates_args=(), device_types="cpu")
