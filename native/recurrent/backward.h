@@ -243,7 +243,7 @@ static OuterScratch outer_plan(Precision precision, std::int64_t depth) {
 static std::size_t outer_scratch(Precision precision, std::int64_t depth) { return (std::size_t)outer_plan(precision, depth).bytes; }
 
 // Two rows of `width` floats as pairs of bfloat16; the second may be null.
-static void to_pairs(const float* first, const float* second, std::int64_t width, std::uint16_t* pairs) {
+[[maybe_unused]] static void to_pairs(const float* first, const float* second, std::int64_t width, std::uint16_t* pairs) {
     std::int64_t k = 0;
     for (; k + kLanes <= width; k += kLanes) {
         const Int high = second ? to_bfloat16(load(second + k)) << 16 : constant_int(0);
@@ -335,7 +335,12 @@ static void outer_in(const Outer& o) {
     }
 }
 
+// Levels without instructions for pairs of bfloat16 gain nothing by rounding: they sum the products of the floats.
 static void outer(Precision precision, const Outer& o) {
-    if (precision == Precision::float32) return outer_in<Float32>(o);
-    outer_in<BFloat16>(o);
+#if defined(__AVX512BF16__) && GATEWORK_LANES == 16
+    if (precision != Precision::float32) return outer_in<BFloat16>(o);
+#else
+    (void)precision;
+#endif
+    outer_in<Float32>(o);
 }

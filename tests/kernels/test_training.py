@@ -253,3 +253,44 @@ def test_mistakes_are_named(rng):
         kernels.recurrent_backward("lstm", tape[:9], case.x_TBI, case.lengths, *args, None, None)
     with pytest.raises(DataError, match="dy has shape"):
         kernels.recurrent_backward("lstm", tape, case.x_TBI, case.lengths, *args, np.zeros((3, 2, 4)), None)
+
+
+def relative(got: np.ndarray, want: np.ndarray) -> float:
+    """Length of the difference over the length of what is wanted."""
+    return float(np.linalg.norm(got - want) / max(1e-3, np.linalg.norm(want)))
+
+
+@EVERY_LEVEL
+@EVERY_CELL
+def test_bfloat16_gradients_are_close(level, name, rng):
+    case = random_case(name, rng, 9, 7, 21, 37, P=11).rounded()
+    params, states = [case.params], [case.cell_state]
+    y, _, tape = kernels.recurrent_forward(
+        name, case.x_TBI, case.lengths, params, states, precision="bfloat16", level=level
+    )
+    budget = 8e-2 if name == "rnn-relu" else 3e-2  # a unit may fall on the other side of 0
+    want_y, _, tapes = run(name, case.x_TBI, case.lengths, case.params, case.state)
+    assert relative(y, want_y) < 2e-2
+    dy = rng.normal(size=y.shape)
+    zeros = {key: np.zeros(value.shape) for key, value in case.state.items()}
+    dx, dparams, _ = kernels.recurrent_backward(
+        name, tape, case.x_TBI, case.lengths, params, states, dy, None, precision="bfloat16", level=level
+    )
+    want_dx, _, grads = run_backward(name, case.params, tapes, dy, case.lengths, zeros, 21)
+    assert relative(dx, want_dx) < budget
+    for key, want in grads.items():
+        assert relative(getattr(dparams[0], key), want) < budget, key
+
+
+@EVERY_LEVEL
+@EVERY_CELL
+@pytest.mark.parametrize(("precision", "budget"), [("bfloat16", 2e-2), ("int8", 4e-2)])
+def test_fewer_bits_answer_nearly_the_same(level, name, precision, budget, rng):
+    case = random_case(name, rng, 12, 5, 33, 50, P=17).rounded()
+    packed = kernels.pack(name, case.params, precision=precision, level=level)
+    y, _ = kernels.sequence(name, case.x_TBI, case.lengths, packed, case.cell_state)
+    want, _, _ = run(name, case.x_TBI, case.lengths, case.params, case.state)
+    assert relative(y, want) < budget
+    swapped = {**case.params, "b_G": np.roll(case.params["b_G"], 50)}
+    wrong, _, _ = run(name, case.x_TBI, case.lengths, swapped, case.state)
+    assert relative(wrong, want) > 2 * budget or name.startswith("rnn")
