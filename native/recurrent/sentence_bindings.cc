@@ -116,12 +116,13 @@ public:
         std::vector<const float*> kept((std::size_t)call.T);
         keep(ids, call.T, kept.data());
         call.kept = kept.data();
-        ++active_;
-        {
-            nb::gil_scoped_release release;
-            compute(call);
-        }
-        --active_;
+        struct Active {
+            int& count;
+            explicit Active(int& active) : count(active) { ++count; }
+            ~Active() { --count; }
+        } active(active_);
+        nb::gil_scoped_release release;
+        compute(call);
         return true;
     }
 
@@ -201,22 +202,32 @@ private:
                 }
             start = t;
             if (n == 0) continue;
-            std::vector<float> x((std::size_t)(n * tokens_.width), 0.0f), rows((std::size_t)(n * one));
-            const float* pointers[kRowsAtOnce];
-            for (std::int64_t k = 0; k < n; ++k) {
-                tokens_.add(missing[k], 1.0f, x.data() + k * tokens_.width);
-                pointers[k] = x.data() + k * tokens_.width;
-            }
-            for (int d = 0; d < ways_; ++d) {
-                const PackedLayer& layer = layers_[0].way[d];
-                Buffer scratch;
-                scratch.reserve(layer.kernels->step.scratch(*layer.packed, n));
-                layer.kernels->step.project(*layer.packed, pointers, n, false, rows.data(), scratch.bytes());
-                for (std::int64_t k = 0; k < n; ++k)
-                    std::memcpy(kept_[(std::size_t)missing[k]] + d * one, rows.data() + k * one, (std::size_t)one * sizeof(float));
+            try {
+                fill(missing, n);
+            } catch (...) {
+                for (std::int64_t k = 0; k < n; ++k) kept_[(std::size_t)missing[k]] = nullptr;
+                throw;
             }
         }
         for (std::int64_t t = 0; t < count; ++t) kept[t] = kept_[(std::size_t)ids[t]];
+    }
+
+    void fill(const std::int32_t* ids, std::int64_t n) {
+        const std::int64_t one = wide(layers_[0].way[0]);
+        std::vector<float> x((std::size_t)(n * tokens_.width), 0.0f), rows((std::size_t)(n * one));
+        const float* pointers[kRowsAtOnce];
+        for (std::int64_t k = 0; k < n; ++k) {
+            tokens_.add(ids[k], 1.0f, x.data() + k * tokens_.width);
+            pointers[k] = x.data() + k * tokens_.width;
+        }
+        for (int d = 0; d < ways_; ++d) {
+            const PackedLayer& layer = layers_[0].way[d];
+            Buffer scratch;
+            scratch.reserve(layer.kernels->step.scratch(*layer.packed, n));
+            layer.kernels->step.project(*layer.packed, pointers, n, false, rows.data(), scratch.bytes());
+            for (std::int64_t k = 0; k < n; ++k)
+                std::memcpy(kept_[(std::size_t)ids[k]] + d * one, rows.data() + k * one, (std::size_t)one * sizeof(float));
+        }
     }
 
     // One direction of a layer; x (T) rows where `from_kept` is false. y: (T, ways x P), this direction's columns.

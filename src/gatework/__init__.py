@@ -54,16 +54,20 @@ _LATER = {
 """Names that are imported when first asked for, and the module each is in; "" for a package of ours."""
 
 
-def load(path: str | PathLike[str]) -> Model:
+def load(path: str | PathLike[str], *, precision: str = "float32") -> Model:
     """Open a bundle.
 
     Args:
         path: a `.gw` file, made by `train` or `gatework train`.
-    Raises: BundleError: it is not a whole, sound bundle of a known version.
+        precision: of the encoder's products: "float32", as trained; or "bfloat16" or "int8", faster on large batches,
+            with answers near those (docs/kernels.md).
+    Raises:
+        ConfigError: the precision is unknown.
+        BundleError: it is not a whole, sound bundle of a known version.
     """
     from gatework.runtime import load
 
-    return load(path)
+    return load(path, precision=precision)
 
 
 def train(

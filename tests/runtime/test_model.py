@@ -217,3 +217,14 @@ def test_models_are_made_from_bundles_too(path):
 
     model = Model(parse_bundle(memoryview(path.read_bytes()), source="memory"))
     np.testing.assert_array_equal(model.logits(TEXTS), load(path).logits(TEXTS))
+
+
+def test_a_smaller_precision_is_near_and_an_unknown_one_an_error(path, model):
+    from gatework import kernels
+
+    for precision in ("bfloat16", "int8"):
+        got, want = load(path, precision=precision).logits(MIXED), model.logits(MIXED)
+        assert np.abs(got - want).max() < 0.2 * max(1.0, np.abs(want).max())
+        assert np.array_equal(got, want) == (kernels.level() == "numpy")
+    with pytest.raises(ConfigError, match="float16"):
+        load(path, precision="float16")

@@ -25,27 +25,31 @@ MAX_BATCH = 512
 """Most texts run together."""
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], *, precision: str = "float32") -> Model:
     """Open a bundle.
 
     Args:
         path: a `.gw` file, made by `gatework train`.
-    Raises: BundleError: it is not a whole, sound bundle of a known version; one line, naming what is wrong.
+        precision: of the encoder's products: "float32", as trained; or "bfloat16" or "int8", faster on large batches,
+            with answers near those (docs/kernels.md).
+    Raises:
+        ConfigError: the precision is unknown.
+        BundleError: it is not a whole, sound bundle of a known version; one line, naming what is wrong.
     """
-    return Model(read_bundle(path))
+    return Model(read_bundle(path), precision=precision)
 
 
 class Model:
     """An open bundle. Answers from many threads at once; nothing in it changes but the codec's memory of words."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Raises: BundleError: the bundle's task, cell or tokenizer is unknown, or its parts do not fit each other."""
+    def __init__(self, bundle: Bundle, *, precision: str = "float32") -> None:
+        """Raises: as `load`, and BundleError: its task, cell or tokenizer is unknown, or parts do not fit."""
         self.bundle = bundle
         try:
             self._task: Task = TASKS[bundle.task]
         except ConfigError as error:
             raise BundleError(f"{bundle.source}: {error} Was it made by a newer gatework?") from None
-        self.network = Network(bundle.architecture, bundle.weights, source=bundle.source)
+        self.network = Network(bundle.architecture, bundle.weights, source=bundle.source, precision=precision)
         self.codec: Codec = self._task.open_codec(bundle.config, bundle.entries, source=bundle.source)
         self.codec.use(kernels.ngram_search())
 

@@ -37,8 +37,10 @@ GROUP_TOKENS = 8192
 class Network:
     """An architecture with its weights, ready to run. Nothing changes after it is made: any threads may share it."""
 
-    def __init__(self, architecture: Architecture, weights: TensorFile, *, source: str) -> None:
-        """Raises: BundleError: `weights` are not those of the architecture."""
+    def __init__(
+        self, architecture: Architecture, weights: TensorFile, *, source: str, precision: str = "float32"
+    ) -> None:
+        """Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown."""
         check_shapes(architecture, weights, source=source)
         self.architecture = a = architecture
         self._source = source
@@ -50,7 +52,11 @@ class Network:
         names = CELLS[a.encoder.cell].Params._fields
         self._layers = [
             [
-                kernels.pack(a.encoder.cell, {name: dense(weights, f"encoder.{layer}.{way}.{name}") for name in names})
+                kernels.pack(
+                    a.encoder.cell,
+                    {name: dense(weights, f"encoder.{layer}.{way}.{name}") for name in names},
+                    precision=precision,
+                )
                 for way in directions(a)
             ]
             for layer in range(a.encoder.layers)
