@@ -15,7 +15,7 @@ constexpr bool kExact = true;
 constexpr bool kExact = false;
 #endif
 constexpr std::size_t kMostKept = kExact ? 0 : std::size_t{1} << 29;  // bytes in all
-constexpr int kMostBlocks = 24;
+constexpr int kMostBlocks = 64;
 
 struct Header {
     std::size_t bytes;
@@ -51,7 +51,8 @@ void* take_block(std::size_t bytes) {
         }
         if (best >= 0) {
             void* block = free.blocks[best];
-            free.blocks[best] = free.blocks[--free.count];
+            --free.count;
+            for (int n = best; n < free.count; ++n) free.blocks[n] = free.blocks[n + 1];
             free.bytes -= header_of(block)->bytes;
             return block;
         }
@@ -62,18 +63,28 @@ void* take_block(std::size_t bytes) {
     return block;
 }
 
+// The oldest blocks make room: what was used last will be wanted again.
 void give_block(void* block) {
     Free& free = free_blocks();
+    void* released[kMostBlocks + 1];
+    int gone = 0;
+    const std::size_t bytes = header_of(block)->bytes;
     {
         const std::lock_guard<std::mutex> guard(free.lock);
-        const std::size_t bytes = header_of(block)->bytes;
-        if (free.count < kMostBlocks && free.bytes + bytes <= kMostKept) {
+        while (free.count > 0 && (free.count == kMostBlocks || free.bytes + bytes > kMostKept)) {
+            released[gone++] = free.blocks[0];
+            free.bytes -= header_of(free.blocks[0])->bytes;
+            for (int n = 1; n < free.count; ++n) free.blocks[n - 1] = free.blocks[n];
+            --free.count;
+        }
+        if (bytes <= kMostKept) {
             free.blocks[free.count++] = block;
             free.bytes += bytes;
-            return;
+        } else {
+            released[gone++] = block;
         }
     }
-    release(block);
+    for (int n = 0; n < gone; ++n) release(released[n]);
 }
 
 }  // namespace gatework
