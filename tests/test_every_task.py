@@ -24,7 +24,7 @@ def run(task, tmp_path_factory):
     folder = tmp_path_factory.mktemp(task.name)
     sections, chance = task.sample(folder)
     recipe = Recipe.model_validate({"task": task.name, **sections})
-    recipe = recipe.replace(train={"threads": 1})
+    recipe = recipe.replace(train={"threads": 1}).filled(task.defaults)
     result = fit(recipe, run_folder=folder / "run")
     return {"task": task, "recipe": recipe, "chance": chance, "result": result, "folder": folder}
 
@@ -37,8 +37,7 @@ def exported(task, run):
 
     prepared, weights = run["result"].prepared, run["result"].weights
     path = run["folder"] / "model.gw"
-    logits, targets, empty = _network_on_dev(prepared, weights)
-    decode = task.settle(prepared, logits, targets, empty)
+    decode = task.settle(prepared, _network_on_dev(prepared, weights))
     export_bundle(path, prepared, weights, decode, {}, "fp32")
     return load(path)
 
@@ -53,7 +52,7 @@ def _network_on_dev(prepared, weights):
     encoded = [prepared.dev.encoded(index) for index in range(len(prepared.dev))]
     with torch.no_grad():
         logits = network(to_tensors(prepared.codec.collate(encoded))).total.numpy()
-    return logits, np.asarray(prepared.dev.targets), np.array([one.empty for one in encoded])
+    return {"logits": logits, "empty": np.array([one.empty for one in encoded])}
 
 
 def test_says_what_it_is(task):
@@ -62,7 +61,7 @@ def test_says_what_it_is(task):
     for sentence in (task.summary, task.reads):
         assert sentence
         assert "\n" not in sentence
-    assert Recipe().train.metric in task.metrics
+    assert Recipe().filled(task.defaults).train.metric in task.metrics
 
 
 def test_learns_past_chance(task, run):
@@ -74,7 +73,7 @@ def test_learns_past_chance(task, run):
 
 def test_report_is_text(task, run):
     prepared = run["result"].prepared
-    metrics = task.score(prepared, *_network_on_dev(prepared, run["result"].weights))
+    metrics = task.score(prepared, _network_on_dev(prepared, run["result"].weights))
     metric = run["recipe"].train.metric
     assert metrics[metric] == pytest.approx(run["result"].metrics[metric])
     assert f"{metrics[metric]:.4f}" in task.report(metrics)
@@ -92,7 +91,7 @@ def test_answers_from_the_bundle_are_those_of_the_network(task, run, exported):
     lengths = [len(one.tokens) for one in encoded]
     assert min(lengths) <= 2
     assert max(lengths) > 2 * prepared.architecture.window
-    want, _, _ = _network_on_dev(prepared, run["result"].weights)
+    want = _network_on_dev(prepared, run["result"].weights)["logits"]
     got = exported.logits(texts)
     assert got.shape == want.shape
     assert np.abs(want).max() > 0.5, "the outputs say something"
@@ -120,7 +119,7 @@ def test_the_bundle_scores_as_training_said(task, run, exported):
 
 def test_decode_settings_are_json_and_read_back(task, run):
     prepared = run["result"].prepared
-    decode = task.settle(prepared, *_network_on_dev(prepared, run["result"].weights))
+    decode = task.settle(prepared, _network_on_dev(prepared, run["result"].weights))
     config = {
         "decode": json.loads(json.dumps(decode, allow_nan=False)),
         "architecture": prepared.architecture.to_dict(),

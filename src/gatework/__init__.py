@@ -122,7 +122,7 @@ def _recipe(source: str | PathLike[str] | Recipe, task: dict[str, str], sections
         recipe = recipe_for_data(Path(source), **_absolute(sections).get("data", {}))
     if not sections and not task:
         return recipe
-    values = recipe.model_dump() | task
+    values = recipe.model_dump(exclude_unset=True) | task
     for section, options in _absolute(sections).items():
         values[section] = {**values.get(section, {}), **options}
     return build_recipe(values)

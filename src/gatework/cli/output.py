@@ -23,11 +23,6 @@ def answer_json(value: Any) -> None:
     answer(json.dumps(value, ensure_ascii=False, default=_plain))
 
 
-def one_field(text: str) -> str:
-    """Text that cannot break a tab-separated line."""
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
-
-
 def size(nbytes: int) -> str:
     """A size as people say it: 412 B, 3.1 kB, 0.48 MB (decimal units, as `--max-size` takes)."""
     if nbytes < 1000:

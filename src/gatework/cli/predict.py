@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gatework.cli.lines import file_batches, line_batches
-from gatework.cli.output import answer, answer_json, one_field
+from gatework.cli.output import answer, answer_json
 from gatework.core.errors import ConfigError, DataError
 
 FILE_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".json", ".gz")
@@ -45,13 +45,13 @@ def run(
     from gatework.runtime import load
 
     opened = load(model)
-    shown = top_k if json else top_k or 1
+    options = {"top_k": top_k if json else top_k or 1, "threshold": threshold}
     for texts in _texts(source, text):
-        for result in opened.predict_batch(texts, top_k=shown, threshold=threshold):
+        for result in opened.predict_batch(texts, **options):
             if json:
                 answer_json(result.to_dict())
             else:
-                answer(_plain_line(result, top_k))
+                answer(result.to_line(top_k))
         sys.stdout.flush()
 
 
@@ -80,19 +80,3 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a text too long for a path
         return False
-
-
-def _plain_line(result: Any, top_k: int | None) -> str:
-    """Label, tab, score, and so on; `uncertain` at the end where a threshold says so."""
-    fields: list[str] = []
-    for label, score in _ranked(result, top_k):
-        fields += [one_field(label), f"{score:.4f}"]
-    return "\t".join([*fields, "uncertain"] if result.uncertain else fields)
-
-
-def _ranked(result: Any, top_k: int | None) -> list[tuple[str, float]]:
-    """The labels of a line: the answer and the next best, or, where several may hold, those that were given."""
-    if top_k is None and result.labels is not None:
-        return [(label, result.scores[label]) for label in result.labels] or [("", result.score)]
-    others = [(label, score) for label, score in result.scores.items() if label != result.label]
-    return [(result.label, result.score), *others][: top_k or 1]

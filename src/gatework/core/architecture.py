@@ -5,7 +5,7 @@ cold start stays short. A recipe says what the user asked for; an architecture s
 size known.
 
 Weights carry these names (shapes beside them; V vocabulary, E embedding, H units, G gates x H, D directions,
-R n-gram rows, L width of their vectors, C outputs, P pooled width):
+R n-gram rows, L width of their vectors, C outputs, P width of what the head reads):
 
     embedding.weight                      (V, E)
     characters.embedding.weight           (K, e)
@@ -14,9 +14,15 @@ R n-gram rows, L width of their vectors, C outputs, P pooled width):
     characters.<forward|backward>.<parameter of the cell lstm>             of the BiLSTM
     encoder.<layer>.<forward|backward>.<parameter of the cell>     as the cell names them: w_GI, r_GH, b_G ...
     attention.w_AP (A, D*H), attention.b_A (A,), attention.v_A (A,)
-    ngrams.weight                         (R, C)      one row of logits an n-gram
+    ngrams.weight                         (R, C)      one row of logits an n-gram; with the head per_sequence
     local.weight                          (R + 1, L)  vectors of n-grams beside the token vectors; row 0 is zero
+    lexicon.weight                        (lexicon rows + 1, width)  vectors of a lexicon's words; row 0 is zero
     head.weight (C, P), head.bias (C,)
+    crf.transitions (C, C) from row to column, crf.start (C,), crf.end (C,)      with the decoder crf
+    also.<i>.weight, .bias, and with the decoder crf .transitions, .start, .end  the same of a further tag layer, from 0
+
+A head per_sequence reads what pooling makes of a sequence, P = D*H times the poolings; a head per_step reads the
+encoder's outputs at each token, P = D*H.
 """
 
 from __future__ import annotations
@@ -27,6 +33,8 @@ from typing import Any, Literal, get_args
 from gatework.core.errors import BundleError
 
 Pooling = Literal["last", "mean", "max", "attention"]
+Head = Literal["per_sequence", "per_step"]
+Decoder = Literal["", "crf", "softmax"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,19 +73,28 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """Tokens in, one vector of logits a sequence out."""
+    """Tokens in; out comes one vector of logits a sequence, or one a token."""
 
-    head: Literal["per_sequence"]
+    head: Head
     outputs: int
     vocabulary: int
     embedding: int
     encoder: Encoder
     pooling: tuple[Pooling, ...]
+    """How the outputs over time become one vector a sequence; empty with the head per_step."""
+    decoder: Decoder = ""
+    """What makes tags of the logits of a head per_step; empty with the head per_sequence."""
+    also: tuple[int, ...] = ()
+    """Outputs of further tag layers on the same encoder."""
     characters: Characters | None = None
     ngram_rows: int = 0
     """Rows of the n-gram table; 0 turns the side features off."""
     ngram_embedding: int = 0
     """Width of the vectors of longer n-grams that join the token vectors; 0 for none."""
+    lexicon_rows: int = 0
+    """Words of the lexicon; 0 for none."""
+    lexicon_embedding: int = 0
+    """Width of a lexicon word's vector; four of them, for begin, middle, end and single, join the token vectors."""
     attention: int = 0
     """Width of the additive attention, where `pooling` has it."""
     window: int = 256
@@ -86,11 +103,23 @@ class Architecture:
     @property
     def encoder_inputs(self) -> int:
         """Width of what the encoder reads at each token."""
-        return self.embedding + self.ngram_embedding + (self.characters.outputs if self.characters else 0)
+        beside = self.ngram_embedding + (self.characters.outputs if self.characters else 0)
+        return self.embedding + beside + LEXICON_SETS * self.lexicon_embedding
 
     @property
-    def pooled(self) -> int:
-        return self.encoder.outputs * len(self.pooling)
+    def head_inputs(self) -> int:
+        """Width of what the head reads."""
+        return self.encoder.outputs * (len(self.pooling) if self.head == "per_sequence" else 1)
+
+    @property
+    def wide_outputs(self) -> int:
+        """Width of an n-gram's row of logits; 0 where n-grams have none."""
+        return self.outputs if self.head == "per_sequence" and self.ngram_rows else 0
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Outputs of every tag layer, the main one first; with the head per_sequence, of the one there is."""
+        return (self.outputs, *self.also)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,22 +131,52 @@ class Architecture:
         own["encoder"] = Encoder(**_checked(Encoder, own["encoder"], f"{source}: encoder"))
         if own.get("characters") is not None:
             own["characters"] = Characters(**_checked(Characters, own["characters"], f"{source}: characters"))
-        pooling = own["pooling"]
-        kinds = get_args(Pooling)
-        if not isinstance(pooling, list | tuple) or not pooling or not all(kind in kinds for kind in pooling):
-            raise BundleError(f"{source}: pooling must name some of {', '.join(kinds)}. Export the model again.")
-        own["pooling"] = tuple(pooling)
-        if ("attention" in pooling) != (own.get("attention", 0) > 0) or len(pooling) > len(kinds):
-            raise BundleError(f"{source}: attention and pooling do not fit each other. Export the model again.")
+        own["pooling"] = _pooling(own, source)
+        own["also"] = _also(own, source)
+        per_step = own["head"] == "per_step"
+        if per_step != (own.get("decoder", "") != ""):
+            raise BundleError(f"{source}: a head per_step and a decoder need each other. Export the model again.")
         if own.get("ngram_embedding", 0) and not own.get("ngram_rows", 0):
             raise BundleError(f"{source}: ngram_embedding without ngram_rows. Export the model again.")
+        if per_step and own.get("ngram_rows", 0) and not own.get("ngram_embedding", 0):
+            raise BundleError(f"{source}: ngram_rows that a head per_step does not read. Export the model again.")
+        if (own.get("lexicon_rows", 0) > 0) != (own.get("lexicon_embedding", 0) > 0):
+            raise BundleError(f"{source}: lexicon_rows and lexicon_embedding need each other. Export the model again.")
         return cls(**own)
 
 
-_CHOICES = {"head": ("per_sequence",), "kind": ("cnn", "bilstm")}
-_MAY_BE_ZERO = {"projection", "ngram_rows", "ngram_embedding", "attention"}
+LEXICON_SETS = 4
+"""Sets of lexicon words at a token: it begins them, lies in their middle, ends them, or is one."""
+MOST_TAG_LAYERS = 16
+_CHOICES = {"head": get_args(Head), "decoder": get_args(Decoder), "kind": ("cnn", "bilstm")}
+_MAY_BE_ZERO = {"projection", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "attention"}
 _MOST_LAYERS = 1000
+_MOST = 2**31 - 1
 _TYPES: dict[str, type] = {"int": int, "bool": bool, "str": str}
+
+
+def _pooling(own: dict[str, Any], source: str) -> tuple[Pooling, ...]:
+    pooling, kinds = own["pooling"], get_args(Pooling)
+    good = isinstance(pooling, list | tuple) and all(kind in kinds for kind in pooling)
+    if own["head"] == "per_step":
+        if pooling or not good or own.get("attention", 0):
+            raise BundleError(f"{source}: a head per_step has no pooling. Export the model again.")
+        return ()
+    if not good or not pooling:
+        raise BundleError(f"{source}: pooling must name some of {', '.join(kinds)}. Export the model again.")
+    if ("attention" in pooling) != (own.get("attention", 0) > 0) or len(pooling) > len(kinds):
+        raise BundleError(f"{source}: attention and pooling do not fit each other. Export the model again.")
+    return tuple(pooling)
+
+
+def _also(own: dict[str, Any], source: str) -> tuple[int, ...]:
+    also = own.get("also", ())
+    good = isinstance(also, list | tuple) and len(also) < MOST_TAG_LAYERS
+    if not good or not all(type(outputs) is int and 1 <= outputs <= _MOST for outputs in also):
+        raise BundleError(f"{source}: also must hold the outputs of further tag layers. Export the model again.")
+    if also and own["head"] != "per_step":
+        raise BundleError(f"{source}: a head per_sequence has no further tag layers. Export the model again.")
+    return tuple(also)
 
 
 def _checked(kind: type, values: Any, source: str) -> dict[str, Any]:
@@ -137,7 +196,7 @@ def _checked(kind: type, values: Any, source: str) -> dict[str, Any]:
         if name in _CHOICES and value not in _CHOICES[name]:
             raise BundleError(f"{source}: {name} must be one of {', '.join(_CHOICES[name])}. Export the model again.")
         if wanted is int:
-            low, high = int(name not in _MAY_BE_ZERO), _MOST_LAYERS if name == "layers" else 2**31 - 1
+            low, high = int(name not in _MAY_BE_ZERO), _MOST_LAYERS if name == "layers" else _MOST
             if not low <= value <= high:
                 raise BundleError(f"{source}: {name} is {str(value)[:40]}, outside [{low}, {high}]. Export it again.")
     return dict(values)

@@ -14,6 +14,17 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.integer]
 
 
+class LexiconBatch(NamedTuple):
+    """Words of a lexicon over the tokens of a batch, L of them in all. A token's vector of each set is the weighted
+    sum of its words' vectors."""
+
+    slots_L: IntArray
+    """(w * T + t) * 4 + set, int64, rising: window, token, and 0 begins it, 1 in its middle, 2 ends it, 3 is it."""
+    rows_L: IntArray
+    """Rows of the lexicon table, int64, from 1."""
+    weights_L: npt.NDArray[np.float32]
+
+
 class TextBatch(NamedTuple):
     """Token sequences of unequal length, as NumPy arrays; `nn` turns them into tensors, `runtime` uses them as is.
 
@@ -38,6 +49,8 @@ class TextBatch(NamedTuple):
     when the side features are off. A window's first tokens see the n-grams that reach back over its edge."""
     characters_WTK: IntArray | None = None
     """Character ids of each word, int64, 0 past its end; None without character composition."""
+    lexicon: LexiconBatch | None = None
+    """None without a lexicon."""
 
 
 def token_budget_batches(

@@ -6,6 +6,7 @@ The options reference in `docs/` is generated from these models, and the Python 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -124,6 +125,10 @@ class ModelSection(Section):
     """Width of a character vector."""
     character_units: Positive = 48
     """CNN filters, or BiLSTM units of each direction, for `input.characters`."""
+    lexicon_embedding: Positive = 25
+    """Width of a lexicon word's vector, where `input.lexicon` names one; four of them join each token's vector."""
+    decoder: Literal["crf", "softmax"] = "crf"
+    """Tagging: a linear-chain CRF over the whole sentence, or each token's likeliest tag."""
     dropout: Chance = 0.5
     """Dropout on every layer's outputs and on the pooled vector before the head."""
     embedding_dropout: Chance = 0.3
@@ -236,3 +241,11 @@ class Recipe(Section):
         """A copy with some options of some sections set: `recipe.replace(model={"units": 64})`."""
         changed = {name: getattr(self, name).model_copy(update=values) for name, values in sections.items()}
         return self.model_copy(update=changed)
+
+    def filled(self, defaults: Mapping[str, Mapping[str, Any]]) -> Recipe:
+        """A copy with `defaults`, by section, for the options that nobody has set."""
+        unsaid = {
+            name: {key: value for key, value in values.items() if key not in getattr(self, name).model_fields_set}
+            for name, values in defaults.items()
+        }
+        return self.replace(**{name: values for name, values in unsaid.items() if values})

@@ -97,7 +97,7 @@ class Network(nn.Module):
         self.pooling = Pooling(
             a.pooling, self.encoder.outputs, bidirectional=encoder.bidirectional, attention=a.attention
         )
-        self.head = nn.Linear(a.pooled, a.outputs)
+        self.head = nn.Linear(a.head_inputs, a.outputs)
         self.ngrams = NgramBag(a.ngram_rows, a.outputs) if a.ngram_rows else None
 
     def forward(self, batch: TensorBatch) -> Logits:

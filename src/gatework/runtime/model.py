@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,48 +66,33 @@ class Model:
         """Names of the outputs, where the task has such."""
         return tuple(getattr(self.codec, "labels", ()))
 
-    @overload
-    def predict(self, text: str, *, top_k: int | None = None, threshold: float | None = None) -> Any: ...
-
-    @overload
-    def predict(
-        self, text: Iterable[str], *, top_k: int | None = None, threshold: float | None = None
-    ) -> list[Any]: ...
-
-    def predict(
-        self, text: str | Iterable[str], *, top_k: int | None = None, threshold: float | None = None
-    ) -> Any | list[Any]:
+    def predict(self, text: Any, **options: Any) -> Any:
         """The answer for a text, or a list of answers for several.
 
         Args:
-            text: a string, or several.
-            top_k: how many answers to rank; None for all.
-            threshold: the score from which on an answer counts; None for the model's own.
-        Raises: DataError: something else than a string. ConfigError: `top_k` or `threshold` is out of range.
+            text: a string; or several; where the task takes tokens, each of several may be a list or tuple of them.
+            options: of the task, such as `top_k`, how many answers to rank, and `threshold`, the score from which on an
+                answer counts.
+        Raises: DataError: something else than that. ConfigError: an option is unknown or out of range.
         """
         if not isinstance(text, str):
-            return self.predict_batch(text, top_k=top_k, threshold=threshold)
+            return self.predict_batch(text, **options)
         encoded = [self.codec.encode(text)]
-        logits_BC = self.network.alone(encoded[0])
-        if logits_BC is None:
-            logits_BC = self.network(self.codec.collate(encoded))
-        return self.codec.decode(logits_BC, encoded, top_k=top_k, threshold=threshold)[0]
+        return self.codec.decode(self._outputs(encoded, options), encoded, **options)[0]
 
-    def predict_batch(
-        self, texts: Iterable[str], *, top_k: int | None = None, threshold: float | None = None
-    ) -> list[Any]:
+    def predict_batch(self, texts: Iterable[str | Sequence[str]], **options: Any) -> list[Any]:
         """Answers for several texts, in their order; texts of like length run together. Arguments as in `predict`."""
         answers: list[Any] = []
-        stream = _strings(texts)
+        stream = _examples(texts)
         while chunk := list(islice(stream, CHUNK)):
             encoded = [self.codec.encode(text) for text in chunk]
-            answers += self.codec.decode(self._run(encoded), encoded, top_k=top_k, threshold=threshold)
+            answers += self.codec.decode(self._outputs(encoded, options), encoded, **options)
         return answers
 
     def logits(self, texts: Iterable[str]) -> Float32:
-        """What the network says of each text, before any temperature or threshold, (B, C)."""
+        """What a network with one answer a text says of each, before any temperature or threshold, (B, C)."""
         parts = [np.empty((0, self.bundle.architecture.outputs), dtype=np.float32)]
-        stream = _strings(texts)
+        stream = _examples(texts)
         while chunk := list(islice(stream, CHUNK)):
             parts.append(self._run([self.codec.encode(text) for text in chunk]))
         return np.concatenate(parts)
@@ -154,6 +139,12 @@ class Model:
         }
         return {name: value for name, value in values.items() if value not in ("", {}, [])}
 
+    def _outputs(self, encoded: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """What the codec's `decode` takes."""
+        if len(encoded) == 1 and (logits_BC := self.network.alone(encoded[0])) is not None:
+            return logits_BC
+        return self._run(encoded)
+
     def _run(self, encoded: Sequence[Any]) -> Float32:
         """Logits of encoded texts, in their order."""
         lengths_N = np.fromiter((len(one.tokens) for one in encoded), dtype=np.int64, count=len(encoded))
@@ -163,17 +154,21 @@ class Model:
         return logits_NC
 
 
-def _strings(texts: Iterable[str]) -> Iterable[str] | Any:
-    """An iterator over `texts` that raises a DataError where one is no string."""
+def _examples(texts: Iterable[str | Sequence[str]]) -> Iterator[str | Sequence[str]]:
+    """An iterator over `texts` that raises a DataError where one is neither a string nor a list of strings."""
     try:
         stream = iter(texts)
     except TypeError:
         raise DataError(f"predict takes a string or several, got {type(texts).__name__}.") from None
 
-    def checked() -> Any:
+    def checked() -> Iterator[str | Sequence[str]]:
         for number, text in enumerate(stream):
             if not isinstance(text, str):
-                raise DataError(f"predict: text {number} is of type {type(text).__name__}, not a string.")
+                if not isinstance(text, list | tuple):
+                    raise DataError(f"predict: text {number} is of type {type(text).__name__}, not a string.")
+                for token in text:
+                    if not isinstance(token, str):
+                        raise DataError(f"predict: text {number} has a token of type {type(token).__name__}.")
             yield text
 
     return checked()

@@ -29,7 +29,7 @@ def weight_shapes(architecture: Architecture) -> Shapes:
         }
     if a.ngram_rows:
         shapes["ngrams.weight"] = (a.ngram_rows, a.outputs)
-    return shapes | {"head.weight": (a.outputs, a.pooled), "head.bias": (a.outputs,)}
+    return shapes | {"head.weight": (a.outputs, a.head_inputs), "head.bias": (a.outputs,)}
 
 
 def check_shapes(architecture: Architecture, weights: TensorFile, *, source: str) -> None:

@@ -5,13 +5,19 @@ its outputs become an answer, and how answers are measured. It is free of torch;
 
 The road of a task:
 
-    recipe ──prepare──► Prepared ──(nn, train)──► logits ──settle──► decode settings ──(export)──► bundle
-    bundle ──open_codec──► Codec: text ──encode, collate──► batch ──(runtime)──► logits ──decode──► answers
+    recipe ──prepare──► Prepared ──(nn, train)──► outputs ──settle──► decode settings ──(export)──► bundle
+    bundle ──open_codec──► Codec: text ──encode, parts, collate──► batch ──(runtime)──► outputs ──decode──► answers
+    open bundle ──tune──► more decode settings
 
-Classification is the first tenant. What later tasks bring, and where it goes without a change here:
+What the outputs of a network are goes by its head, and has names:
 
-* tagging: `head = "per_step"`; `targets` are one class a token; `Codec.decode` gets logits per step and the encoded
-  texts, so that spans carry offsets into the caller's string; Viterbi is the runtime's.
+    per_sequence   between epochs {"logits": (N, C), "empty": (N,) bool}; for decode, logits (B, C)
+    per_step       between epochs {"tags": int32, the best tags of all dev tokens, one example after the other,
+                   "tags.1": of the second tag layer, ...}; for decode, for each example, for each of its parts, for
+                   each tag layer, `core.paths.TagPaths`
+
+What later tasks bring, and where it goes without a change here:
+
 * lm: `head = "per_step"` over the vocabulary; `targets` are the tokens shifted by one; `Prepared.dev` is running text.
 * translate: `head = "decoder"`; a second codec for the target side travels inside `Codec`; search is the runtime's.
 * series: `head = "quantiles"`; `Codec.encode` takes an array of frames instead of a string.
@@ -30,14 +36,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from gatework.core.paths import Search
+
 if TYPE_CHECKING:
     from gatework.core.architecture import Architecture
     from gatework.core.recipe import Recipe
+    from gatework.core.tag_scheme import Constraints
     from gatework.text import ExampleStore
 
 FloatArray = npt.NDArray[np.floating]
 Head = Literal["per_sequence", "per_step", "decoder", "quantiles"]
-Loss = Literal["softmax", "sigmoid"]
+Loss = Literal["softmax", "sigmoid", "crf"]
+Outputs = Mapping[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
 
 
@@ -48,30 +58,39 @@ def silent(sentence: str) -> None:
 class Codec(ABC):
     """Between what a user gives and what the network reads and answers, as a bundle holds it."""
 
+    constraints: tuple[Constraints | None, ...] = ()
+    """With a head per_step: what each tag layer allows, None for all; fewer entries than layers allow all too."""
+
     @abstractmethod
     def encode(self, example: Any) -> Any:
-        """One text (or array) as ids. Never fails on any text; what is odd about it is kept beside the ids."""
+        """One text (or tokens, or an array) as ids. Never fails on any text; what is odd about it is kept beside the
+        ids. Raises DataError: the task cannot read an example of this type."""
+
+    def parts(self, encoded: Any) -> Sequence[Any]:
+        """What the network reads of an encoded example, such as its sentences: each is `text.Encoded` or like it."""
+        return (encoded,)
 
     def use(self, ngram_search: Callable[..., int] | None) -> None:  # noqa: B027 - most codecs have no n-grams
         """Take a faster search for n-grams, with the same result, from whoever answers."""
 
     @abstractmethod
     def collate(self, encoded: Sequence[Any]) -> Any:
-        """Several encoded examples as one batch for the network."""
+        """Several parts of encoded examples as one batch for the network."""
+
+    def search(self, encoded: Sequence[Any], **options: Any) -> Search:
+        """With a head per_step: what to look for, by the options of a prediction. Raises ConfigError, as `decode`."""
+        return Search()
 
     @abstractmethod
-    def decode(
-        self,
-        logits: FloatArray,
-        encoded: Sequence[Any],
-        *,
-        top_k: int | None = None,
-        threshold: float | None = None,
-    ) -> list[Any]:
-        """Answers, one for each encoded example, in order.
+    def decode(self, outputs: Any, encoded: Sequence[Any], **options: Any) -> list[Any]:
+        """Answers, one for each encoded example, in order; each has `to_dict()`, and `to_line(top_k)` for a terminal.
 
-        A single prediction may override: `top_k`, how many answers to rank; `threshold`, the score from which on one
-        counts. A task that has neither refuses them with a ConfigError.
+        Args:
+            outputs: of the network for these examples; see the head of this file.
+            encoded: the examples.
+            options: what a single prediction overrides: `top_k`, how many answers to rank; `threshold`, the score from
+                which on one counts.
+        Raises: ConfigError: an option is unknown to the task, or out of range.
         """
 
 
@@ -90,6 +109,8 @@ class Prepared(ABC):
     architecture: Architecture
     loss: Loss
     """Name of the loss that `nn` puts on the head."""
+    constraints: tuple[Constraints | None, ...] = ()
+    """As `Codec.constraints`: training keeps to what answering allows."""
     examples: Callable[[str], Iterable[Any]]
     """Labelled examples of `dev` or `test`, read afresh from the files: what an exported bundle is measured on."""
     facts: dict[str, Any]
@@ -111,6 +132,8 @@ class Task(ABC):
     head: ClassVar[Head]
     metrics: ClassVar[Mapping[str, bool]]
     """Names `train.metric` may take, and whether more is better."""
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Options of a recipe, by section, whose defaults are others for this task."""
 
     @abstractmethod
     def prepare(self, recipe: Recipe, folder: Path, say: Say = silent) -> Prepared:
@@ -124,12 +147,21 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def score(self, prepared: Any, logits: FloatArray, targets: Any, empty: Any = None) -> dict[str, Any]:
-        """Metrics of dev examples between epochs, by the names in `metrics`."""
+    def score(self, prepared: Any, outputs: Outputs) -> dict[str, Any]:
+        """Metrics of the dev examples between epochs, by the names in `metrics`, from what the network gave."""
 
     @abstractmethod
-    def settle(self, prepared: Any, logits: FloatArray, targets: Any, empty: Any = None) -> dict[str, Any]:
+    def settle(self, prepared: Any, outputs: Outputs) -> dict[str, Any]:
         """The `decode` object of `config.json`, chosen on dev examples after training."""
+
+    def tune(self, model: Any, examples: Iterable[Any]) -> dict[str, Any]:
+        """What joins the `decode` object once the bundle can be asked.
+
+        Args:
+            model: the bundle, opened.
+            examples: labelled, of the dev part.
+        """
+        return {}
 
     @abstractmethod
     def open_codec(self, config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> Codec:

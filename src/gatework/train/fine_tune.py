@@ -78,9 +78,9 @@ class FineTune(Stage):
             encoded = [dev.encoded(int(i)) for i in indices]
             logits_NC[indices] = self.network(to_tensors(self.prepared.codec.collate(encoded))).total
             empty_N[indices] = torch.tensor([one.empty for one in encoded], dtype=torch.uint8)
-        logits, empty = group.sum(logits_NC).numpy(), group.sum(empty_N).numpy()
-        self._answers = {"dev/logits": logits, "dev/empty": empty}
-        return self.task.score(self.prepared, logits, np.asarray(dev.targets), empty.astype(bool))
+        outputs = {"logits": group.sum(logits_NC).numpy(), "empty": group.sum(empty_N).numpy()}
+        self._answers = {f"dev/{name}": array for name, array in outputs.items()}
+        return self.task.score(self.prepared, outputs)
 
     def keep(self) -> Weights:
         """The weights, and the dev logits they gave: temperature and thresholds are chosen on those."""

@@ -47,10 +47,8 @@ class FitResult:
 
     weights: Weights
     """The weights of the best epoch, by the names of `core.architecture`, float32."""
-    dev_logits: npt.NDArray[np.floating]
-    """What they answer on the dev examples, (N, C)."""
-    dev_empty: npt.NDArray[np.bool_]
-    """Which dev texts are empty, (N,)."""
+    outputs: Weights
+    """What they answer on the dev examples, by name; see `tasks.task`."""
     prepared: Prepared
     metrics: dict[str, Any]
     """Dev metrics of these weights, from the network in training."""
@@ -95,6 +93,7 @@ def fit(
         ConfigError, DataError, OutputError: the user can mend it; the last checkpoint, if any, is whole.
         Interrupted: Ctrl-C; a checkpoint is kept, and the message says how to go on.
     """
+    recipe = recipe.filled(TASKS[recipe.task].defaults)
     group = group or Group()
     clock = clock or Clock(budget=recipe.train.time_budget)
     folder = RunFolder(Path(run_folder))
@@ -280,9 +279,8 @@ def _result(loop: Loop, prepared: Prepared) -> FitResult:
     course: Course = loop.course
     own = [entry for entry in course.history if entry["stage"] == course.stage]
     return FitResult(
-        weights={name.removeprefix("weights/"): array for name, array in loop.best.items() if name[:4] != "dev/"},
-        dev_logits=loop.best["dev/logits"],
-        dev_empty=loop.best["dev/empty"].astype(bool),
+        weights=_under("weights/", loop.best),
+        outputs=_under("dev/", loop.best),
         prepared=prepared,
         metrics=own[course.best_epoch - 1]["dev"],
         best_epoch=course.best_epoch,
@@ -290,6 +288,10 @@ def _result(loop: Loop, prepared: Prepared) -> FitResult:
         seconds=course.stage_seconds,
         reason=course.finished,
     )
+
+
+def _under(prefix: str, arrays: Weights) -> Weights:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 @contextmanager

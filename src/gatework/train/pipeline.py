@@ -126,18 +126,21 @@ def _finish(
     """Export, measure, export with the measurements. Returns the fields of a `TrainResult`."""
     prepared = result.prepared
     recipe, task = prepared.recipe, TASKS[prepared.recipe.task]
-    targets = np.asarray(prepared.dev.targets)
-    decode = task.settle(prepared, result.dev_logits, targets, result.dev_empty)
+    decode = task.settle(prepared, result.outputs)
     command = folder.first_command()
-    export = partial(export_bundle, prepared=prepared, weights=result.weights, decode=decode, command=command, say=say)
+    export = partial(export_bundle, prepared=prepared, weights=result.weights, command=command, say=say)
     draft = folder.path / "model.gw"
-    export(draft)
+    export(draft, decode=decode)
     model = load(draft)
+    if tuned := task.tune(model, prepared.examples("dev")):
+        decode |= tuned
+        export(draft, decode=decode)
+        model = load(draft)
     metrics: dict[str, dict[str, Any]] = {}
     for part in ("dev", "test") if recipe.data.test is not None else ("dev",):
         say(f"measuring the model on {part} data")
         metrics[part] = task.evaluate(model, prepared.examples(part), source=part)
-    info = export(out, metrics=metrics)
+    info = export(out, decode=decode, metrics=metrics)
     draft.unlink(missing_ok=True)
     folder.log("exported", path=str(out), bytes=info.nbytes)
     return {

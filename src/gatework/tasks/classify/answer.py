@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import BundleError, ConfigError
+from gatework.core.plain import one_field
 
 _FEW = 7
 """Labels up to which NumPy adds up one after the other, as Python does."""
@@ -50,6 +51,20 @@ class Classification:
         if self.uncertain is not None:
             values["uncertain"] = self.uncertain
         return values
+
+    def to_line(self, top_k: int | None = None) -> str:
+        """Label, tab, score, and so on; `uncertain` at the end where a threshold says so.
+
+        Args:
+            top_k: how many labels; None for the answer alone, or, where several may hold, for those that were given.
+        """
+        if top_k is None and self.labels is not None:
+            ranked = [(label, self.scores[label]) for label in self.labels] or [("", self.score)]
+        else:
+            others = [(label, score) for label, score in self.scores.items() if label != self.label]
+            ranked = [(self.label, self.score), *others][: top_k or 1]
+        fields = [word for label, score in ranked for word in (one_field(label), f"{score:.4f}")]
+        return "\t".join([*fields, "uncertain"] if self.uncertain else fields)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gatework.core.errors import BundleError
+from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.core.strict_json import parse
 from gatework.tasks.classify.answer import Classification, FloatArray, Settings, decode
 from gatework.tasks.task import Codec
@@ -31,7 +31,9 @@ class ClassifyCodec(Codec):
         self.labels = tuple(labels)
         self.settings = settings
 
-    def encode(self, example: str) -> Encoded:
+    def encode(self, example: str | Sequence[str]) -> Encoded:
+        if not isinstance(example, str):
+            raise DataError("a classifier takes texts, not lists of tokens. Give each text as one string.")
         return self.text.encode(example)
 
     def use(self, ngram_search: Callable[..., int] | None) -> None:
@@ -41,17 +43,12 @@ class ClassifyCodec(Codec):
     def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
         return self.text.collate(encoded)
 
-    def decode(
-        self,
-        logits: FloatArray,
-        encoded: Sequence[Encoded],
-        *,
-        top_k: int | None = None,
-        threshold: float | None = None,
-    ) -> list[Classification]:
+    def decode(self, outputs: FloatArray, encoded: Sequence[Encoded], **options: Any) -> list[Classification]:
         """Answers for logits (B, C) of the B encoded texts; `top_k` and `threshold` as in `answer.decode`."""
+        if options and (odd := sorted(set(options) - {"top_k", "threshold"})):
+            raise ConfigError(f"predict: a classifier has no option {odd[0]!r}. Known: top_k, threshold.")
         empty_B = [one.empty for one in encoded]
-        return decode(logits, empty_B, self.settings, self.labels, top_k=top_k, threshold=threshold)
+        return decode(outputs, empty_B, self.settings, self.labels, **options)
 
 
 def labels_entry(labels: Sequence[str]) -> bytes:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
+import numpy as np
 
 from gatework.tasks.classify.answer import Settings, probabilities
 from gatework.tasks.classify.calibration import calibrate, tune_thresholds
 from gatework.tasks.classify.codec import ClassifyCodec, open_codec
 from gatework.tasks.classify.metrics import NAMES, metrics
 from gatework.tasks.classify.report import report
-from gatework.tasks.task import FloatArray, Say, Task, silent
+from gatework.tasks.task import Outputs, Say, Task, silent
 
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
@@ -36,19 +36,17 @@ class Classify(Task):
 
         return prepare(recipe, folder, say)
 
-    def score(
-        self, prepared: PreparedClassify, logits: FloatArray, targets: npt.NDArray[Any], empty: Any = None
-    ) -> dict[str, Any]:
+    def score(self, prepared: PreparedClassify, outputs: Outputs) -> dict[str, Any]:
         """Metrics at temperature 1, before thresholds are tuned."""
-        return metrics(logits, targets, prepared.labels, settings=prepared.untuned(), empty_N=empty)
+        targets, empty_N = np.asarray(prepared.dev.targets), np.asarray(outputs["empty"], dtype=bool)
+        return metrics(outputs["logits"], targets, prepared.labels, settings=prepared.untuned(), empty_N=empty_N)
 
-    def settle(
-        self, prepared: PreparedClassify, logits: FloatArray, targets: npt.NDArray[Any], empty: Any = None
-    ) -> dict[str, Any]:
+    def settle(self, prepared: PreparedClassify, outputs: Outputs) -> dict[str, Any]:
         """Temperature and thresholds on dev, as the recipe's `decode` section wants them."""
         untuned, wanted = prepared.untuned(), prepared.recipe.decode
-        if empty is not None:  # these are answered from the prior, whatever the network says
-            logits, targets = logits[~empty], targets[~empty]
+        # Empty texts are answered from the prior, whatever the network says.
+        heard_N = ~np.asarray(outputs["empty"], dtype=bool)
+        logits, targets = outputs["logits"][heard_N], np.asarray(prepared.dev.targets)[heard_N]
         temperature = calibrate(logits, targets) if wanted.calibrate else 1.0
         calibrated = Settings(multi_label=prepared.multi_label, temperature=temperature)
         thresholds = untuned.thresholds
