@@ -55,6 +55,38 @@ class Characters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bert:
+    """A post-layer-norm transformer with absolute positions, whose hidden layers are inputs; see `core.bert_folder`."""
+
+    vocabulary: int
+    embedding: int
+    """Width of the vectors of pieces."""
+    width: int
+    """Width of every hidden layer."""
+    layers: int
+    """Layers that are run."""
+    heads: int
+    inner: int
+    """Width between the two products of a layer."""
+    positions: int
+    """Pieces it sees at once, the special ones counted."""
+    activation: Literal["gelu", "gelu_tanh", "relu"]
+    epsilon: float
+    """Of the layer norms."""
+    chosen: tuple[int, ...]
+    """Hidden layers that are mixed, rising; 0 is what the first layer reads."""
+    pieces: Literal["first", "mean"] = "first"
+    """Which pieces a token's vector comes from."""
+    inside: bool = True
+    """Whether the bundle holds the weights; else `config.json` names a folder."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether weights of the chosen layers are learnt."""
+        return len(self.chosen) > 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Encoder:
     """A stack of recurrent layers."""
 

@@ -53,6 +53,25 @@ class TextBatch(NamedTuple):
     """None without a lexicon."""
 
 
+class BertBatch(NamedTuple):
+    """What a BERT reads of a batch: rows of pieces, and where each of the batch's N tokens stands in them.
+
+    The tokens are those of the sequences, one sequence after the other. A sequence too long for the model's positions
+    takes several rows, which overlap.
+    """
+
+    ids_RP: IntArray
+    """Piece ids of R rows, int64; past each length they mean nothing."""
+    lengths_R: IntArray
+    """Pieces of each row, first and last special piece counted, int64."""
+    row_N: IntArray
+    """The row of each token, int64, rising."""
+    begin_N: IntArray
+    """Where the token's pieces begin in its row, int64."""
+    end_N: IntArray
+    """Where they end, int64; at least one after `begin_N`."""
+
+
 def token_budget_batches(
     lengths_N: IntArray, *, budget: int, max_batch: int, rng: np.random.Generator | None = None
 ) -> Iterator[IntArray]:

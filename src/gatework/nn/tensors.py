@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatework.core.batch import IntArray, TextBatch
+from gatework.core.batch import BertBatch, IntArray, TextBatch
+
+
+class BertTensors(NamedTuple):
+    """The fields of `BertBatch`, as int64 tensors. See there for what each holds."""
+
+    ids_RP: Tensor
+    lengths_R: Tensor
+    row_N: Tensor
+    begin_N: Tensor
+    end_N: Tensor
 
 
 class TensorBatch(NamedTuple):
@@ -47,6 +57,11 @@ def to_tensors(batch: TextBatch) -> TensorBatch:
         local_WTM=_tensor(batch.local_WTM),
         characters_WTK=None if batch.characters_WTK is None else _tensor(batch.characters_WTK),
     )
+
+
+def bert_tensors(batch: BertBatch) -> BertTensors:
+    """The rows of a BERT as tensors."""
+    return BertTensors(*map(_tensor, batch))
 
 
 def _tensor(values: IntArray) -> Tensor:
