@@ -132,12 +132,13 @@ def _absolute(sections: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`sections` with paths as absolute strings, so that a run can be resumed from another folder."""
     from pathlib import Path
 
+    from gatework.core.bert_folder import PACKAGE
     from gatework.core.recipe_io import PATH_KEYS
 
     def absolute(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return tuple(absolute(one) for one in value)
-        is_path = isinstance(value, str | Path) and not str(value).startswith("$")
+        is_path = isinstance(value, str | Path) and not str(value).startswith(("$", PACKAGE))
         return str(Path(value).absolute()) if is_path else value
 
     return {

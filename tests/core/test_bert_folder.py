@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from berts import CONFIGS, write_folder
-from gatework.core.bert_folder import BertFolder, bert_shapes, resolve
-from gatework.core.errors import DataError
+from bundles import architecture, text_codec
+from gatework.core.architecture import Architecture
+from gatework.core.bert_folder import BertFolder, choose, resolve
+from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.core.tensors import save_tensors
+from gatework.runtime.shapes import bert_shapes
 
 
 @pytest.mark.parametrize("family", sorted(CONFIGS))
@@ -133,3 +136,48 @@ def test_a_folder_inside_a_package(tmp_path, monkeypatch):
     (tmp_path / "a_model_of_ours" / "__init__.py").write_text("raise RuntimeError('must not run')")
     monkeypatch.syspath_prepend(tmp_path)
     assert resolve("package:a_model_of_ours") == tmp_path / "a_model_of_ours" / "data" / "model"
+
+
+@pytest.mark.parametrize(
+    ("layers", "chosen"),
+    [((), (1, 2)), ((-1,), (2,)), ((0, 2), (0, 2)), ((2, 1), (1, 2)), ((-3, 1), (0, 1))],
+)
+def test_layers_that_are_read(tmp_path, layers, chosen):
+    write_folder(tmp_path)
+    found = choose(BertFolder(tmp_path).architecture, layers, pieces="mean", inside=False)
+    assert (found.chosen, found.layers) == (chosen, chosen[-1])
+    assert (found.pieces, found.inside) == ("mean", False)
+
+
+@pytest.mark.parametrize("layers", [(3,), (-4,), (1, 1), (2, -1), (0,)])
+def test_layers_that_are_not_there(tmp_path, layers):
+    write_folder(tmp_path)
+    with pytest.raises(ConfigError, match=r"model\.bert_layers .* layers 0 \(what the first reads\) to 2"):
+        choose(BertFolder(tmp_path).architecture, layers, pieces="first", inside=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chosen": [2, 1]},
+        {"chosen": []},
+        {"chosen": "12"},
+        {"chosen": [1]},
+        {"chosen": [-1, 2]},
+        {"heads": 5},
+        {"positions": 2},
+        {"epsilon": 1},
+        {"epsilon": 0.0},
+        {"activation": "silu"},
+        {"pieces": "last"},
+        {"inside": 1},
+        {"width": 0},
+    ],
+)
+def test_hostile_architectures(tmp_path, change):
+    write_folder(tmp_path)
+    values = architecture(text_codec(), bert=BertFolder(tmp_path).architecture).to_dict()
+    assert Architecture.from_dict(json.loads(json.dumps(values)), source="a").bert == BertFolder(tmp_path).architecture
+    values["bert"] |= change
+    with pytest.raises(BundleError, match="a: bert: "):
+        Architecture.from_dict(values, source="a")

@@ -8,16 +8,16 @@ import pytest
 
 from bundles import architecture, text_codec, write_small
 from gatework.core import archive, bundle
-from gatework.core.architecture import Architecture, Characters, Encoder
+from gatework.core.architecture import Architecture, Bert, Characters, Encoder
 from gatework.core.bundle import read_bundle
 from gatework.runtime.shapes import weight_shapes
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters])
+@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert])
 def test_every_key_of_the_architecture(kind):
-    section = PAGE.split("`architecture`, every key")[1].split("`decode` of")[0]
+    section = PAGE.split("`architecture`, every key")[1].split("### `labels.json`")[0]
     assert {field.name for field in fields(kind)} <= set(re.findall(r"`(\w+)`", section))
 
 

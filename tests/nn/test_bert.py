@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from berts import write_folder
-from gatework.core.bert_folder import BertFolder, bert_shapes
+from gatework.core.bert_folder import BertFolder
 from gatework.core.errors import BundleError
 from gatework.runtime.bert import BertEncoder as Answering
 from gatework.runtime.bert import mix_weights
+from gatework.runtime.shapes import bert_shapes
 from gatework.text.pieces import piece_cutter
 
 torch = pytest.importorskip("torch")

@@ -17,6 +17,8 @@ R n-gram rows, L width of their vectors, C outputs, P width of what the head rea
     ngrams.weight                         (R, C)      one row of logits an n-gram; with the head per_sequence
     local.weight                          (R + 1, L)  vectors of n-grams beside the token vectors; row 0 is zero
     lexicon.weight                        (lexicon rows + 1, width)  vectors of a lexicon's words; row 0 is zero
+    bert.*                                see `core.bert_folder`; only where the bundle holds them
+    bert.mix (L,), bert.gamma (1,)        scores of L chosen hidden layers, and their scale; with two layers and more
     head.weight (C, P), head.bias (C,)
     crf.transitions (C, C) from row to column, crf.start (C,), crf.end (C,)      with the decoder crf
     also.<i>.weight, .bias, and with the decoder crf .transitions, .start, .end  the same of a further tag layer, from 0
@@ -127,6 +129,8 @@ class Architecture:
     """Words of the lexicon; 0 for none."""
     lexicon_embedding: int = 0
     """Width of a lexicon word's vector; four of them, for begin, middle, end and single, join the token vectors."""
+    bert: Bert | None = None
+    """Hidden layers of a BERT, which join the token vectors."""
     attention: int = 0
     """Width of the additive attention, where `pooling` has it."""
     window: int = 256
@@ -136,6 +140,7 @@ class Architecture:
     def encoder_inputs(self) -> int:
         """Width of what the encoder reads at each token."""
         beside = self.ngram_embedding + (self.characters.outputs if self.characters else 0)
+        beside += self.bert.width if self.bert else 0
         return self.embedding + beside + LEXICON_SETS * self.lexicon_embedding
 
     @property
@@ -163,6 +168,8 @@ class Architecture:
         own["encoder"] = Encoder(**_checked(Encoder, own["encoder"], f"{source}: encoder"))
         if own.get("characters") is not None:
             own["characters"] = Characters(**_checked(Characters, own["characters"], f"{source}: characters"))
+        if own.get("bert") is not None:
+            own["bert"] = _bert(own["bert"], f"{source}: bert")
         own["pooling"] = _pooling(own, source)
         own["also"] = _also(own, source)
         per_step = own["head"] == "per_step"
@@ -180,11 +187,17 @@ class Architecture:
 LEXICON_SETS = 4
 """Sets of lexicon words at a token: it begins them, lies in their middle, ends them, or is one."""
 MOST_TAG_LAYERS = 16
-_CHOICES = {"head": get_args(Head), "decoder": get_args(Decoder), "kind": ("cnn", "bilstm")}
+_CHOICES = {
+    "head": get_args(Head),
+    "decoder": get_args(Decoder),
+    "kind": ("cnn", "bilstm"),
+    "activation": ("gelu", "gelu_tanh", "relu"),
+    "pieces": ("first", "mean"),
+}
 _MAY_BE_ZERO = {"projection", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "attention"}
 _MOST_LAYERS = 1000
 _MOST = 2**31 - 1
-_TYPES: dict[str, type] = {"int": int, "bool": bool, "str": str}
+_TYPES: dict[str, type] = {"int": int, "bool": bool, "str": str, "float": float}
 
 
 def _pooling(own: dict[str, Any], source: str) -> tuple[Pooling, ...]:
@@ -209,6 +222,17 @@ def _also(own: dict[str, Any], source: str) -> tuple[int, ...]:
     if also and own["head"] != "per_step":
         raise BundleError(f"{source}: a head per_sequence has no further tag layers. Export the model again.")
     return tuple(also)
+
+
+def _bert(values: Any, source: str) -> Bert:
+    own = _checked(Bert, values, source)
+    chosen, layers = own["chosen"], own["layers"]
+    good = isinstance(chosen, list | tuple) and all(type(layer) is int for layer in chosen)
+    if not good or not chosen or sorted(set(chosen)) != list(chosen) or chosen[0] < 0 or chosen[-1] != layers:
+        raise BundleError(f"{source}: chosen must rise to the number of layers. Export the model again.")
+    if own["width"] % own["heads"] or own["positions"] < 3 or not 0.0 < own["epsilon"] < 1.0:
+        raise BundleError(f"{source}: heads, positions or epsilon do not fit. Export the model again.")
+    return Bert(**{**own, "chosen": tuple(chosen)})
 
 
 def _checked(kind: type, values: Any, source: str) -> dict[str, Any]:

@@ -22,19 +22,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from gatework.core import strict_json
 from gatework.core.architecture import Bert
-from gatework.core.errors import BundleError, DataError, nearest
+from gatework.core.errors import BundleError, ConfigError, DataError, nearest
 from gatework.core.tensors import TensorFile, load_tensors
 
 Float32 = npt.NDArray[np.float32]
@@ -272,6 +272,24 @@ class BertFolder:
         raise DataError(f"{path}: the file is missing. {COPY}")
 
 
+def choose(whole: Bert, layers: Sequence[int], *, pieces: Literal["first", "mean"], inside: bool) -> Bert:
+    """The part of a BERT that a network reads.
+
+    Args:
+        whole: the architecture of a folder.
+        layers: hidden layers, from the end where negative; none for all but layer 0.
+        pieces, inside: see `Bert`.
+    Raises: ConfigError: there is no such layer, or one is named twice.
+    """
+    chosen = sorted(layer + whole.layers + 1 if layer < 0 else layer for layer in layers or range(1, whole.layers + 1))
+    if len(set(chosen)) < len(chosen) or chosen[0] < 0 or not 1 <= chosen[-1] <= whole.layers:
+        raise ConfigError(
+            f"model.bert_layers {', '.join(map(str, layers))}: the model has layers 0 (what the first reads) to "
+            f"{whole.layers}, or -1 (the last) to {-whole.layers - 1}. Name each once, and one above 0."
+        )
+    return replace(whole, layers=chosen[-1], chosen=tuple(chosen), pieces=pieces, inside=inside)
+
+
 def resolve(name: str) -> Path:
     """The folder that `name` means: a path, or `package:NAME`. Raises DataError: there is none."""
     if not name.startswith(PACKAGE):
@@ -297,30 +315,3 @@ def _model_folders(root: Path, depth: int = 2) -> Iterator[Path]:
     if depth:
         for folder in sorted(path for path in root.iterdir() if path.is_dir()):
             yield from _model_folders(folder, depth - 1)
-
-
-def bert_shapes(bert: Bert) -> dict[str, tuple[int, ...]]:
-    """Shape of every weight of the encoder, by our names."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "bert.words.weight": (bert.vocabulary, bert.embedding),
-        "bert.positions.weight": (bert.positions, bert.embedding),
-        "bert.words.norm.gain": (bert.embedding,),
-        "bert.words.norm.shift": (bert.embedding,),
-    }
-
-    def dense(name: str, rows: int, columns: int) -> None:
-        shapes.update({f"bert.{name}.weight": (rows, columns), f"bert.{name}.bias": (rows,)})
-
-    def norm(name: str) -> None:
-        shapes.update({f"bert.{name}.norm.gain": (bert.width,), f"bert.{name}.norm.shift": (bert.width,)})
-
-    if bert.embedding != bert.width:
-        dense("lift", bert.width, bert.embedding)
-    for layer in range(bert.layers):
-        dense(f"{layer}.attention", 3 * bert.width, bert.width)
-        dense(f"{layer}.output", bert.width, bert.width)
-        norm(f"{layer}.output")
-        dense(f"{layer}.inner", bert.inner, bert.width)
-        dense(f"{layer}.outer", bert.width, bert.inner)
-        norm(f"{layer}.outer")
-    return shapes

@@ -129,6 +129,15 @@ class ModelSection(Section):
     """Width of a lexicon word's vector, where `input.lexicon` names one; four of them join each token's vector."""
     decoder: Literal["crf", "softmax"] = "crf"
     """Tagging: a linear-chain CRF over the whole sentence, or each token's likeliest tag."""
+    bert: str | None = None
+    """A Hugging Face encoder whose hidden layers join the token vectors: its folder, or `package:NAME` for the one
+    inside an installed Python package. BERT, ELECTRA and DistilBERT with WordPiece; nothing is downloaded."""
+    bert_layers: tuple[int, ...] = ()
+    """Hidden layers that are read, -1 the last; of several, a mix is learnt. Not set: all but layer 0."""
+    bert_pieces: Literal["first", "mean"] = "first"
+    """A token's vector: that of its first piece, or the mean of its pieces."""
+    bert_trained: bool = False
+    """Fine-tune the BERT too (`train.bert_learning_rate`). Frozen, its layers are computed once and kept on disk."""
     dropout: Chance = 0.5
     """Dropout on every layer's outputs and on the pooled vector before the head."""
     embedding_dropout: Chance = 0.3
@@ -159,6 +168,8 @@ class TrainSection(Section):
     """Highest learning rate of the dense weights."""
     sparse_learning_rate: Annotated[float, Field(gt=0.0)] = 2e-2
     """Highest learning rate of the n-gram rows."""
+    bert_learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
+    """Highest learning rate of a BERT that is fine-tuned (`model.bert_trained`)."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """Decoupled for `adamw`, L2 for the others."""
     momentum: Chance = 0.9
@@ -216,6 +227,8 @@ class ExportSection(Section):
 
     weights: Literal["int8", "bf16", "fp32"] = "int8"
     """How weights are stored; arithmetic is float32 either way."""
+    bert: Literal["inside", "reference"] = "inside"
+    """Where the BERT of a model lies: in the bundle, or in its folder, whose SHA-256 the bundle holds."""
     max_size: Annotated[int, Field(ge=0)] = 0
     """Largest bundle in bytes; vocabulary, width, n-gram rows and storage are chosen to fit. 0 for no limit."""
 

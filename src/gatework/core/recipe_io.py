@@ -17,11 +17,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gatework.core.bert_folder import PACKAGE
 from gatework.core.errors import ConfigError, nearest
 from gatework.core.recipe import Recipe
 
 DATA_VARIABLE = "GATEWORK_DATA"
-PATH_KEYS = {"data": ("train", "dev", "test", "unlabelled"), "input": ("vectors",)}
+PATH_KEYS = {"data": ("train", "dev", "test", "unlabelled"), "input": ("vectors",), "model": ("bert",)}
 """Options that hold a path or a list of paths."""
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -134,7 +135,7 @@ def _resolve_paths(values: dict[str, Any], *, base: Path, place: Any) -> None:
 def _resolved(value: Any, base: Path, place: str) -> Any:
     if isinstance(value, list):
         return [_resolved(one, base, place) for one in value]
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value.startswith(PACKAGE):
         return value
     for prefix in (f"${DATA_VARIABLE}", f"${{{DATA_VARIABLE}}}"):
         if value == prefix or value.startswith((f"{prefix}/", f"{prefix}\\")):

@@ -182,7 +182,7 @@ def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
             return [name(one) for one in value]
         return os.path.basename(value) if isinstance(value, str) else value
 
-    for section, keys in (("data", PATH_KEYS), ("input", ("vectors",))):
+    for section, keys in (("data", PATH_KEYS), ("input", ("vectors",)), ("model", ("bert",))):
         own = recipe.get(section, {})
         own.update({key: name(own[key]) for key in keys if key in own})
     return recipe

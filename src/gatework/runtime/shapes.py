@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatework.cells import CELLS
-from gatework.core.architecture import Architecture
+from gatework.core.architecture import Architecture, Bert
 from gatework.core.errors import BundleError, ConfigError
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
@@ -19,6 +19,9 @@ def weight_shapes(architecture: Architecture) -> Shapes:
         shapes["local.weight"] = (a.ngram_rows + 1, a.ngram_embedding)
     if a.characters is not None:
         shapes |= _character_shapes(a)
+    if a.bert is not None:
+        shapes |= bert_shapes(a.bert) if a.bert.inside else {}
+        shapes |= {"bert.mix": (len(a.bert.chosen),), "bert.gamma": (1,)} if a.bert.mixed else {}
     shapes |= _encoder_shapes(a)
     if a.attention:
         width = a.encoder.outputs
@@ -30,6 +33,33 @@ def weight_shapes(architecture: Architecture) -> Shapes:
     if a.ngram_rows:
         shapes["ngrams.weight"] = (a.ngram_rows, a.outputs)
     return shapes | {"head.weight": (a.outputs, a.head_inputs), "head.bias": (a.outputs,)}
+
+
+def bert_shapes(bert: Bert) -> Shapes:
+    """Shape of every weight of a BERT itself, by name."""
+    shapes: Shapes = {
+        "bert.words.weight": (bert.vocabulary, bert.embedding),
+        "bert.positions.weight": (bert.positions, bert.embedding),
+        "bert.words.norm.gain": (bert.embedding,),
+        "bert.words.norm.shift": (bert.embedding,),
+    }
+
+    def dense(name: str, rows: int, columns: int) -> None:
+        shapes.update({f"bert.{name}.weight": (rows, columns), f"bert.{name}.bias": (rows,)})
+
+    def norm(name: str) -> None:
+        shapes.update({f"bert.{name}.norm.gain": (bert.width,), f"bert.{name}.norm.shift": (bert.width,)})
+
+    if bert.embedding != bert.width:
+        dense("lift", bert.width, bert.embedding)
+    for layer in range(bert.layers):
+        dense(f"{layer}.attention", 3 * bert.width, bert.width)
+        dense(f"{layer}.output", bert.width, bert.width)
+        norm(f"{layer}.output")
+        dense(f"{layer}.inner", bert.inner, bert.width)
+        dense(f"{layer}.outer", bert.width, bert.inner)
+        norm(f"{layer}.outer")
+    return shapes
 
 
 def check_shapes(architecture: Architecture, weights: TensorFile, *, source: str) -> None:
