@@ -172,7 +172,7 @@ constexpr int kOuterVectors = 4;  // of a tile; with fewer lanes there are more 
 struct OuterTile {
     const void* a;  // (rows, M), or (rows / 2, M, 2) of bfloat16
     const void* z;  // (rows, 64), or (rows / 2, 64, 2)
-    std::int64_t rows;
+    std::int64_t rows;  // at least 1
     float* sums;
 };
 
@@ -188,23 +188,28 @@ struct OuterRun {
         if constexpr (Format::kStep == 1) {
             const float *z = static_cast<const float*>(t.z), *a = static_cast<const float*>(t.a);
             Vec vector[kOuterVectors];
-            for (std::int64_t n = 0; n < rows; ++n, z += kOuterColumns, a += M) {
+            std::int64_t n = 0;
+            do {
                 each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load(z + v * kLanes); });
                 each<M>([&](auto m) GATEWORK_LAMBDA {
                     const Vec one = constant(a[m]);
                     each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += vector[v] * one; });
                 });
-            }
+                z += kOuterColumns, a += M;
+            } while (++n < rows);
         } else {
             const std::uint16_t *z = static_cast<const std::uint16_t*>(t.z), *a = static_cast<const std::uint16_t*>(t.a);
             Int vector[kOuterVectors];
-            for (std::int64_t n = 0; n < rows; n += 2, z += 2 * kOuterColumns, a += 2 * M) {
+            std::int64_t n = 0;
+            do {
                 each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { vector[v] = load_int(z + 2 * v * kLanes); });
                 each<M>([&](auto m) GATEWORK_LAMBDA {
                     const Int pair = constant_int(load_lane(a + 2 * m));
                     each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_pairs(sum[m][v], vector[v], pair); });
                 });
-            }
+                z += 2 * kOuterColumns, a += 2 * M;
+                n += 2;
+            } while (n < rows);
         }
         each<M>([&](auto m) GATEWORK_LAMBDA {
             each<kOuterVectors>([&](auto v) GATEWORK_LAMBDA { store(sums + m * kOuterColumns + v * kLanes, sum[m][v]); });
@@ -333,6 +338,19 @@ static void outer_in(const Outer& o) {
             });
         }
     }
+}
+
+// Some columns of a panel's sums as rows of the weights: weights[l][k] = sums[k][l], k < depth, l < columns.
+static void outer_rows(const float* sums, std::int64_t depth, std::int64_t columns, float* weights) {
+    std::int64_t l = 0;
+    for (; l + kLanes <= columns; l += kLanes) {
+        std::int64_t k = 0;
+        for (; k + kLanes <= depth; k += kLanes) transpose(sums + k * kOuterColumns + l, kOuterColumns, weights + l * depth + k, depth);
+        for (; k < depth; ++k)
+            for (int lane = 0; lane < kLanes; ++lane) weights[(l + lane) * depth + k] = sums[k * kOuterColumns + l + lane];
+    }
+    for (; l < columns; ++l)
+        for (std::int64_t k = 0; k < depth; ++k) weights[l * depth + k] = sums[k * kOuterColumns + l];
 }
 
 // Levels without instructions for pairs of bfloat16 gain nothing by rounding: they sum the products of the floats.

@@ -157,15 +157,17 @@ void outer_part(const Layer& layer, const OuterJob& job, std::int64_t column, ch
     const Outer outer{job.a->data(), job.depth, job.z->data(), (std::int64_t)job.z->size(), job.first + column, panels,
                       sums, job.bias ? columns : nullptr, scratch + lines(floats * sizeof(float))};
     layer.kernels->outer(layer.precision, outer);
-    const std::int64_t wide = padded(job.units);
-    for (std::int64_t j = 0; j < panels * kOuterColumns && column + j < job.columns; ++j) {
+    // What lies together in a panel and in a slot, so that its rows of the weights follow one another.
+    const std::int64_t wide = padded(job.units), end = std::min(panels * kOuterColumns, job.columns - column);
+    for (std::int64_t j = 0, next; j < end; j = next) {
         const std::int64_t slot = (column + j) / wide, unit = (column + j) % wide;
-        if (unit >= job.units) continue;
+        next = std::min({end, (j / kOuterColumns + 1) * kOuterColumns, j + wide - unit});
+        const std::int64_t together = std::min(next - j, job.units - unit);
+        if (together <= 0) continue;
         const std::int64_t row = (job.gates ? job.gates[slot] : slot) * job.units + unit;
         const float* from = sums + j / kOuterColumns * job.depth * kOuterColumns + j % kOuterColumns;
-        if (job.weights)
-            for (std::int64_t k = 0; k < job.depth; ++k) job.weights[row * job.depth + k] = from[k * kOuterColumns];
-        if (job.bias) job.bias[row] = columns[j];
+        if (job.weights) layer.kernels->outer_rows(from, job.depth, together, job.weights + row * job.depth);
+        if (job.bias) std::memcpy(job.bias + row, columns + j, sizeof(float) * (std::size_t)together);
     }
 }
 

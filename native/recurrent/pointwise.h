@@ -51,7 +51,7 @@ struct LSTMSlots {
 };
 
 // U places at once (see `activations`): the same units of neighbouring rows, or Across, neighbouring units of a row.
-template <CellKind Kind, bool Tape, bool Keep, int U, bool Across = false>
+template <CellKind Kind, bool Tape, bool Keep, bool Rough, int U, bool Across = false>
 static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t first_row, std::int64_t first_unit) {
     using S = LSTMSlots<Kind>;
     constexpr int kSigmoids = S::kCoupled ? 1 : 2;
@@ -78,7 +78,7 @@ static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t first_row, std
         if constexpr (!S::kPeephole) first[kSigmoids * U + m] = load(z[m] + S::o * H);
         first[kBefore * U + m] = load(z[m] + S::g * H);
     });
-    activations<kBefore * U>(first);
+    activations<kBefore * U, Rough>(first);
     Vec o[U], t[U];
     each<U>([&](auto m) GATEWORK_LAMBDA {
         const Vec f = S::kCoupled ? 1.0f - first[m] : first[(S::kCoupled ? 0 : U) + m];
@@ -87,11 +87,11 @@ static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t first_row, std
     });
     if constexpr (S::kPeephole) {
         each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = load(z[m] + S::o * H) + load(s.p->extra[2] + unit_of(m)) * memory[m]; });
-        activations<U>(o);
+        activations<U, Rough>(o);
     } else {
         each<U>([&](auto m) GATEWORK_LAMBDA { o[m] = first[kSigmoids * U + m]; });
     }
-    activations<0>(t);
+    activations<0, Rough>(t);
     each<U>([&](auto m) GATEWORK_LAMBDA {
         const std::int64_t row = row_of(m), u = unit_of(m), place = row * H + u;
         if constexpr (Tape) {
@@ -110,15 +110,15 @@ static GATEWORK_INLINE void lstm_rows(const Step& s, std::int64_t first_row, std
     });
 }
 
-template <CellKind Kind, bool Tape, bool Keep>
+template <CellKind Kind, bool Tape, bool Keep, bool Rough = false>
 static void lstm_forward(const Step& s, std::int64_t first_unit, std::int64_t last_unit) {
     std::int64_t u = first_unit;
     if (s.rows == 1)
-        for (; u + 2 * kLanes <= last_unit; u += 2 * kLanes) lstm_rows<Kind, Tape, Keep, 2, true>(s, 0, u);
+        for (; u + 2 * kLanes <= last_unit; u += 2 * kLanes) lstm_rows<Kind, Tape, Keep, Rough, 2, true>(s, 0, u);
     for (; u < last_unit; u += kLanes) {
         std::int64_t r = 0;
-        for (; r + 2 <= s.rows; r += 2) lstm_rows<Kind, Tape, Keep, 2>(s, r, u);
-        if (r < s.rows) lstm_rows<Kind, Tape, Keep, 1>(s, r, u);
+        for (; r + 2 <= s.rows; r += 2) lstm_rows<Kind, Tape, Keep, Rough, 2>(s, r, u);
+        if (r < s.rows) lstm_rows<Kind, Tape, Keep, Rough, 1>(s, r, u);
     }
 }
 
@@ -467,6 +467,9 @@ static void units_forward(const Step& s, std::int64_t first, std::int64_t last) 
     }
 }
 static void units_forward(const Step& s, bool tape, std::int64_t first, std::int64_t last) {
+    // Answers of products rounded to 8 bits; the commonest cell alone, for the sake of the extension's size.
+    if (!tape && !s.keep_h && !s.keep_c && s.p->precision != Precision::float32 && s.p->cell.kind == CellKind::lstm)
+        return lstm_forward<CellKind::lstm, false, false, true>(s, first, last);
     if (s.keep_h || s.keep_c) return tape ? units_forward<true, true>(s, first, last) : units_forward<false, true>(s, first, last);
     return tape ? units_forward<true, false>(s, first, last) : units_forward<false, false>(s, first, last);
 }

@@ -65,6 +65,7 @@ const Kernels GATEWORK_JOIN(kernels_, GATEWORK_LEVEL_NAME) = {
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::input_gradient,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::outer_scratch,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::outer,
+    GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::outer_rows,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::activate,
     GATEWORK_JOIN(level_, GATEWORK_LEVEL_NAME)::multiply_adds,
     {

@@ -47,7 +47,8 @@ struct Products<Int8> {
 
 template <class Format, int N, int V>
 struct RowTile {
-    static GATEWORK_NOINLINE void run(const RowTileArgs& t) {
+    static GATEWORK_NOINLINE void run(const RowTileArgs& arguments) {
+        const RowTileArgs t = arguments;  // a copy, which no store can change
         using P = Products<Format>;
         constexpr std::int64_t kLine = 4 * kLanes;  // bytes a vector of weights
         const char* a = static_cast<const char*>(t.a);
@@ -64,7 +65,8 @@ struct RowTile {
             });
         });
         const std::int64_t depth = t.depth;
-        for (std::int64_t k = 0; k < depth; ++k) {
+        std::int64_t k = 0;
+        do {
             const auto one = P::operand(a, k);
             each<N>([&](auto n) GATEWORK_LAMBDA {
                 each<V>([&](auto v) GATEWORK_LAMBDA {
@@ -72,7 +74,7 @@ struct RowTile {
                 });
                 panel[n] += V * kLine;
             });
-        }
+        } while (++k < depth);
         each<N>([&](auto n) GATEWORK_LAMBDA {
             each<V>([&](auto v) GATEWORK_LAMBDA {
                 float* out = t.out + n * t.apart + v * t.vector_stride;
@@ -159,7 +161,8 @@ static void few_rows(
 
 template <int N, int V>
 struct WideTile {
-    static GATEWORK_NOINLINE void run(const RowTileArgs& t) {
+    static GATEWORK_NOINLINE void run(const RowTileArgs& arguments) {
+        const RowTileArgs t = arguments;  // a copy, which no store can change
         constexpr std::int64_t kLine = 4 * kLanes;
         const std::int64_t depth = t.depth, plane = 4 * depth;
         const char* a = static_cast<const char*>(t.a);
@@ -172,7 +175,8 @@ struct WideTile {
                 high[n][v] = load_int(t.correction + n * t.column_apart + v * kLanes);
             });
         });
-        for (std::int64_t k = 0; k < depth; ++k) {
+        std::int64_t k = 0;
+        do {
             const Int a0 = constant_int(load_lane(a + 4 * k)), a1 = constant_int(load_lane(a + plane + 4 * k));
             const Int a2 = constant_int(load_lane(a + 2 * plane + 4 * k));
             each<N>([&](auto n) GATEWORK_LAMBDA {
@@ -184,7 +188,7 @@ struct WideTile {
                 });
                 panel[n] += V * kLine;
             });
-        }
+        } while (++k < depth);
         each<N>([&](auto n) GATEWORK_LAMBDA {
             each<V>([&](auto v) GATEWORK_LAMBDA {
                 const Vec sum = to_float(high[n][v]) * 65536.0f + (to_float(middle[n][v]) * 256.0f + to_float(low[n][v]));
@@ -411,7 +415,7 @@ static void step_units(const Packed& p, const SingleStep& io, std::int64_t first
     float* z = step.z + p.cell.r_first * H;
     few_rows(p.precision, p.r, first / wide, divided_up(last, wide), h, io.rows, z, slots, z, slots);
     // All units at once: they keep each other's latencies company, and z is still in the first-level cache.
-    units_forward<false, false>(step, first, last);
+    units_forward(step, false, first, last);
 }
 
 // Last: what needs whole rows.

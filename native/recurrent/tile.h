@@ -8,7 +8,7 @@
 
 struct TileArgs {
     const void* const* a;  // M rows of operands
-    std::int64_t depth;    // in steps of the format
+    std::int64_t depth;    // in steps of the format, at least 1: so sums need no second place for a loop that never runs
     std::int64_t first;    // operand the panel begins with
     const void* panel;
     std::int64_t ahead;  // bytes from here to what is wanted next, to be fetched; 0: nothing
@@ -41,14 +41,18 @@ struct Int8 {
 
 template <int M, int V>
 static GATEWORK_INLINE void tile_start(const TileArgs& t, Vec (&sum)[M][V]) {
+    const float* init = t.init;
+    const std::int64_t stride = t.init_stride, apart = t.vector_stride;
     each<M>([&](auto m) GATEWORK_LAMBDA {
-        each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = load(t.init + m * t.init_stride + v * t.vector_stride); });
+        each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = load(init + m * stride + v * apart); });
     });
 }
 template <int M, int V>
 static GATEWORK_INLINE void tile_end(const TileArgs& t, const Vec (&sum)[M][V]) {
+    float* out = t.out;  // a store could change `t`, for all the compiler knows
+    const std::int64_t stride = t.out_stride, apart = t.vector_stride;
     each<M>([&](auto m) GATEWORK_LAMBDA {
-        each<V>([&](auto v) GATEWORK_LAMBDA { store(t.out + m * t.out_stride + v * t.vector_stride, sum[m][v]); });
+        each<V>([&](auto v) GATEWORK_LAMBDA { store(out + m * stride + v * apart, sum[m][v]); });
     });
 }
 
@@ -83,14 +87,16 @@ struct Tile<Float32, M, V> {
         Vec sum[M][V], weight[V];
         tile_start<M, V>(t, sum);
         const std::int64_t depth = t.depth, ahead = t.ahead;
-        for (std::int64_t k = 0; k < depth; ++k, panel += V * kLanes) {
+        std::int64_t k = 0;
+        do {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load(panel + v * kLanes); });
             fetch<M, V>(panel, ahead);
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Vec one = constant(a[m][k]);
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += weight[v] * one; });
             });
-        }
+            panel += V * kLanes;
+        } while (++k < depth);
         tile_end<M, V>(t, sum);
     }
 };
@@ -133,7 +139,8 @@ private:
         Int weight[V];
         tile_start<M, V>(t, sum);
         const std::int64_t depth = t.depth, ahead = t.ahead;
-        for (std::int64_t k = 0; k < depth; ++k, panel += 2 * V * kLanes) {
+        std::int64_t k = 0;
+        do {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 2 * v * kLanes); });
             fetch<M, V>(panel, ahead);
 #if defined(__AVX512BF16__) && GATEWORK_LANES == 16
@@ -155,7 +162,8 @@ private:
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] += as_float(weight[v]) * one; });
             });
 #endif
-        }
+            panel += 2 * V * kLanes;
+        } while (++k < depth);
         tile_end<M, V>(t, sum);
     }
 };
@@ -167,25 +175,31 @@ struct Tile<Int8, M, V> {
         each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint8_t*>(t.a[m]) + t.first; });
         const std::int8_t* panel = static_cast<const std::int8_t*>(t.panel);
         Int sum[M][V], weight[V];
+        const std::int32_t* correction = t.correction;
         each<V>([&](auto v) GATEWORK_LAMBDA {
-            const Int start = load_int(t.correction + v * kLanes);
+            const Int start = load_int(correction + v * kLanes);
             each<M>([&](auto m) GATEWORK_LAMBDA { sum[m][v] = start; });
         });
         const std::int64_t depth = t.depth, ahead = t.ahead;
-        for (std::int64_t k = 0; k < depth; ++k, panel += 4 * V * kLanes) {
+        std::int64_t k = 0;
+        do {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 4 * v * kLanes); });
             fetch<M, V>(panel, ahead);
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Int four = constant_int(load_lane(a[m] + 4 * k));
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_fours(sum[m][v], four, weight[v]); });
             });
-        }
+            panel += 4 * V * kLanes;
+        } while (++k < depth);
+        const float *init = t.init, *scales = t.scale, *row_scale = t.row_scale;
+        float* out = t.out;
+        const std::int64_t init_stride = t.init_stride, out_stride = t.out_stride, apart = t.vector_stride;
         each<V>([&](auto v) GATEWORK_LAMBDA {
-            const Vec scale = load(t.scale + v * kLanes);
+            const Vec scale = load(scales + v * kLanes);
             each<M>([&](auto m) GATEWORK_LAMBDA {
-                const Vec before = load(t.init + m * t.init_stride + v * t.vector_stride);
-                const Vec product = to_float(sum[m][v]) * (scale * t.row_scale[m]);
-                store(t.out + m * t.out_stride + v * t.vector_stride, before + product);
+                const Vec before = load(init + m * init_stride + v * apart);
+                const Vec product = to_float(sum[m][v]) * (scale * row_scale[m]);
+                store(out + m * out_stride + v * apart, before + product);
             });
         });
     }

@@ -179,12 +179,13 @@ static GATEWORK_INLINE Exp exp_parts(Vec x) {
     return {p[0], scale[0]};
 }
 
-// The first S of x become 1 / (1 + exp(-x)), the others tanh x.
+// The first S of x become 1 / (1 + exp(-x)), the others tanh x. Rough: within 1e-4 of the value, for products that were
+// rounded to 8 bits; levels without a shorter way to it give the exact ones.
 // With m = exp(-2|x|) - 1: tanh |x| = -m / (2 + m), no cancellation near 0.
 #if defined(__AVX512F__) && GATEWORK_LANES == 16
 // Fewer operations than the general form below: signs and factors of 2 go into the constants, 2^n is one instruction, and
 // the polynomials (fitted for the least relative error on |r| <= ln 2 / 2, 2e-9 and 1e-8) are no longer than floats need.
-template <int S, int N>
+template <int S, bool Rough = false, int N>
 static GATEWORK_INLINE void activations(Vec (&x)[N]) {
     constexpr float kLog = 1.44269504088896341f, kHigh = 0.693359375f, kLow = -2.12194440e-4f;
     Vec y[N], n[N], r[N], q[N];
@@ -199,13 +200,20 @@ static GATEWORK_INLINE void activations(Vec (&x)[N]) {
         r[i] = (Vec)_mm512_fnmsub_ps((__m512)n[i], (__m512)constant(i < S ? kHigh : 0.5f * kHigh), (__m512)y[i]);
     });
     each<N>([&](auto i) GATEWORK_LAMBDA { r[i] = r[i] - n[i] * (i < S ? kLow : 0.5f * kLow); });
-    each<N>([&](auto i) GATEWORK_LAMBDA {
-        if constexpr (i < S) q[i] = r[i] * 0.0013836794532835484f + 0.00837485771626234f;
-        else q[i] = r[i] * 0.04444439336657524f + 0.13390567898750305f;
-    });
-    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.041668228805065155f : 0.33333709836006165f); });
-    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.16666419804096222f : 0.6666602492332458f); });
-    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.49999991059303284f : 0.9999999403953552f); });
+    if constexpr (Rough) {  // fitted as below, to 5e-6 and 2e-5
+        each<N>([&](auto i) GATEWORK_LAMBDA {
+            q[i] = r[i] * (i < S ? 0.04127776f : 0.3328801f) + (i < S ? 0.16753514f : 0.66998513f);
+        });
+        each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.50005116f : 1.00003305f); });
+    } else {
+        each<N>([&](auto i) GATEWORK_LAMBDA {
+            if constexpr (i < S) q[i] = r[i] * 0.0013836794532835484f + 0.00837485771626234f;
+            else q[i] = r[i] * 0.04444439336657524f + 0.13390567898750305f;
+        });
+        each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.041668228805065155f : 0.33333709836006165f); });
+        each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.16666419804096222f : 0.6666602492332458f); });
+        each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + (i < S ? 0.49999991059303284f : 0.9999999403953552f); });
+    }
     each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = q[i] * r[i] + 1.0f; });
     each<N>([&](auto i) GATEWORK_LAMBDA {
         if constexpr (i < S) {
@@ -217,14 +225,14 @@ static GATEWORK_INLINE void activations(Vec (&x)[N]) {
             q[i] = y[i] + 1.0f;
         }
     });
-    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = reciprocal(q[i]); });
+    each<N>([&](auto i) GATEWORK_LAMBDA { q[i] = Rough ? (Vec)_mm512_rcp14_ps((__m512)q[i]) : reciprocal(q[i]); });
     each<N>([&](auto i) GATEWORK_LAMBDA {
         if constexpr (i < S) x[i] = q[i];
         else x[i] = (Vec)_mm512_ternarylogic_epi32((__m512i)(y[i] * q[i]), (__m512i)x[i], _mm512_set1_epi32((int)0x80000000), 0xD8);
     });
 }
 #else
-template <int S, int N>
+template <int S, bool Rough = false, int N>
 static GATEWORK_INLINE void activations(Vec (&x)[N]) {
     Vec y[N], p[N], scale[N], below[N];
     each<N>([&](auto i) GATEWORK_LAMBDA {
