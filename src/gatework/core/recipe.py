@@ -16,7 +16,7 @@ Column = str | int
 
 Chance = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-Unit = Literal["auto", "word", "char", "bpe", "unigram", "zh-char", "zh-word"]
+Unit = Literal["auto", "word", "char", "bpe", "unigram", "zh-char", "zh-word", "glyph"]
 
 
 class Section(BaseModel):
@@ -36,14 +36,30 @@ class DataSection(Section):
     """Test file, read once, after training, for the reported score."""
     unlabelled: tuple[str, ...] = ()
     """Plain-text files, one text a line, for `train.pretrain_epochs`."""
-    format: Literal["auto", "csv", "tsv", "jsonl", "fasttext"] = "auto"
-    """File format; `auto` looks at the name and the first lines, and says what it found."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "fasttext", "conll", "conllu"] = "auto"
+    """File format; `auto` looks at the name and the first lines, and says what it found. Tagging reads `conll`,
+    `conllu` and `jsonl`, classification the others."""
     header: Literal["auto"] | bool = "auto"
-    """Whether the first line of a CSV or TSV names the columns."""
+    """Whether the first line of a CSV or TSV names the columns; for `conll` files it does not unless this is true."""
     text: Column | Literal["auto"] = "auto"
-    """Column (or JSON key) of the text, by name or by position from 0; -1 is the last."""
+    """Column (or JSON key) of the text, or of the token, by name or by position from 0; -1 is the last. `auto` for
+    tokens: the first column, or FORM."""
     label: Column | Literal["auto"] = "auto"
-    """Column (or JSON key) of the label."""
+    """Column (or JSON key) of the label, or of the tag. `auto` for tags: the last column, or UPOS."""
+    also: tuple[Column, ...] = ()
+    """Tagging: columns of further tags, learnt from the same encoder."""
+    scheme: Literal["auto", "iob1", "bio", "bioes", "bmes", "bilou", "none"] = "auto"
+    """Tagging: how tags mark spans; `none` for tags that mark none, such as parts of speech. `auto` tells it from all
+    tags of the training file."""
+    repair: bool = True
+    """Tagging: a tag that its scheme does not allow where it stands is read as `conlleval` reads it (it begins a span),
+    and counted; `false` makes it an error."""
+    unknown: str = ""
+    """Tagging: what is written for a tag that is not known (partial annotation), such as `?`; empty cells count too
+    then. Left empty, every token needs a tag."""
+    segment: bool = False
+    """Tagging: the tokens of the file are words to be found: the model reads characters, and learns where words end
+    and the tag of each."""
     label_separator: str = ""
     """What separates the labels of one example; setting it makes the task multi-label. fastText files need none."""
     encoding: str = "utf-8"
@@ -64,11 +80,18 @@ class InputSection(Section):
 
     unit: Unit = "auto"
     """Tokens: `word`, `char`, `bpe` and `unigram` subwords trained here, `zh-char` (Chinese characters, other runs
-    whole), `zh-word` (segmented; extra `zh`). `auto`: `zh-char` for Chinese, else `word`."""
+    whole), `zh-word` (segmented; extra `zh`), `glyph` (single characters). `auto`: `zh-char` for Chinese, else `word`;
+    for tagging the unit that fits the tokens of the training file."""
     lowercase: bool = True
     """Fold case."""
     fold_width: bool = True
     """Fold full-width letters, digits and punctuation to half width."""
+    fold_digits: bool = False
+    """Read every digit as 0, in tokens; character composition, affixes and shape still see it."""
+    affixes: Annotated[int, Field(ge=0, le=6)] = 0
+    """Longest prefix and suffix of a token, in characters, used as features of the token; 0 for none."""
+    shape: bool = False
+    """Use a token's shape (`Xxxx`, `dd-dd`, `XX`) as a feature."""
     min_count: Positive = 2
     """Tokens seen less often in training are unknown."""
     max_vocabulary: Positive = 50_000

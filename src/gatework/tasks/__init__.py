@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gatework.core.registry import Registry
 from gatework.tasks.classify import Classify
+from gatework.tasks.tag import Tag
 from gatework.tasks.task import Codec, Prepared, Task
 
-TASKS: Registry[Task] = Registry("task", {"classify": Classify()})
+TASKS: Registry[Task] = Registry("task", {"classify": Classify(), "tag": Tag()})
 
 __all__ = ["TASKS", "Codec", "Prepared", "Task"]

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from gatework.text.formats import Format, infer
     from gatework.text.language import guess as guess_language
     from gatework.text.readers import Example, read_examples, read_texts, text_key
+    from gatework.text.sentence import Sentence
     from gatework.text.settings import Settings
     from gatework.text.store import ExampleStore
+    from gatework.text.tagged import TagDefaults, TagFormat, infer_tagged, read_tagged
     from gatework.text.units import resolve_unit
     from gatework.text.vectors import Vectors, read_vectors
     from gatework.text.vocabulary import EMPTY, PADDING, UNKNOWN, CharacterVocabulary, Vocabulary
@@ -32,7 +34,10 @@ __all__ = [
     "FileReport",
     "Format",
     "Problem",
+    "Sentence",
     "Settings",
+    "TagDefaults",
+    "TagFormat",
     "TextCodec",
     "Token",
     "Vectors",
@@ -40,7 +45,9 @@ __all__ = [
     "check",
     "guess_language",
     "infer",
+    "infer_tagged",
     "read_examples",
+    "read_tagged",
     "read_texts",
     "read_vectors",
     "resolve_unit",
@@ -52,8 +59,10 @@ _HOMES = {
     "codec": ("Encoded", "TextCodec", "Token"),
     "formats": ("Format", "infer"),
     "readers": ("Example", "read_examples", "read_texts", "text_key"),
+    "sentence": ("Sentence",),
     "settings": ("Settings",),
     "store": ("ExampleStore",),
+    "tagged": ("TagDefaults", "TagFormat", "infer_tagged", "read_tagged"),
     "units": ("resolve_unit",),
     "vectors": ("Vectors", "read_vectors"),
     "vocabulary": ("EMPTY", "PADDING", "UNKNOWN", "CharacterVocabulary", "Vocabulary"),

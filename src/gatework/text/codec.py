@@ -31,8 +31,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.batch import TextBatch
+from gatework.core.batch import LexiconBatch, TextBatch
 from gatework.core.errors import BundleError, ConfigError
+from gatework.text.features import TokenFeatures
+from gatework.text.lexicon import LexiconHits
 from gatework.text.ngrams import NgramCounter, NgramTable
 from gatework.text.normalise import Normaliser
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
@@ -59,6 +61,7 @@ SUBWORD_TEXTS = 200_000
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _NO_ROWS = np.empty(0, dtype=np.int32)
+_NO_KEYS = np.empty(0, dtype=np.uint32)
 
 
 class Token(NamedTuple):
@@ -84,6 +87,8 @@ class Encoded(NamedTuple):
     """The text had no token."""
     left_out: int = 0
     """Tokens past the limit."""
+    lexicon: LexiconHits | None = None
+    """Words of the lexicon over the tokens; None without a lexicon."""
 
 
 class TextCodec:
@@ -100,6 +105,9 @@ class TextCodec:
         subwords: Subwords | None = None,
         characters: CharacterVocabulary | None = None,
         package: str = "",
+        features: TokenFeatures | None = None,
+        character_case: bool = False,
+        tokens_only: bool = False,
     ) -> None:
         self.unit = unit
         self.normalise = normalise
@@ -108,10 +116,15 @@ class TextCodec:
         self.ngrams = ngrams
         self.subwords = subwords
         self.characters = characters
-        self._longer = ngrams.n - 1 if ngrams is not None else 0
+        self.features = features
+        self.character_case = character_case
+        self.tokens_only = tokens_only
+        """For answers a token: n-grams are features of tokens alone, and a text as a whole has none."""
+        self._longer = (ngrams.n - 1 if ngrams is not None else 0) + (features.count if features is not None else 0)
         self._cutter = _cutter(unit, normalise, subwords, package)
         self._known = _Known(normalise, vocabulary)
-        self._spelt = _Spelt(normalise, characters) if characters is not None else None
+        spelling = Normaliser(lowercase=False, fold_width=normalise.fold_width) if character_case else normalise
+        self._spelt = _Spelt(spelling, characters) if characters is not None else None
 
     @classmethod
     def fit(
@@ -161,9 +174,54 @@ class TextCodec:
             package=package,
         )
 
+    @classmethod
+    def fit_tokens(cls, sentences: Callable[[], Iterable[Sequence[str]]], settings: InputSection) -> TextCodec:
+        """Learn vocabulary, n-grams and features from training sentences that are cut into tokens already.
+
+        Args:
+            sentences: gives the sentences, afresh at every call; read once and never held.
+            settings: the `[input]` of a recipe, its unit not "auto" and no subword unit.
+        """
+        unit = settings.unit
+        if unit not in UNITS or unit in SUBWORD_UNITS:
+            known = ", ".join(name for name in UNITS if name not in SUBWORD_UNITS)
+            raise ConfigError(f"input.unit {unit!r} cannot hold the tokens of a file of tags. Use one of {known}.")
+        normalise = Normaliser(
+            lowercase=settings.lowercase, fold_width=settings.fold_width, fold_digits=settings.fold_digits
+        )
+        seen, counter = _count_tokens(sentences(), normalise, settings)
+        counts = _folded(seen, normalise)
+        features = None
+        if settings.affixes or settings.shape:
+            features = TokenFeatures(affixes=settings.affixes, shape=settings.shape, fold_width=settings.fold_width)
+        keys_R = features.fit(seen, min_count=settings.ngram_min_count) if features is not None else _NO_KEYS
+        room = max(0, settings.ngram_rows - len(keys_R))
+        if counter is not None:
+            table = counter.table(min_count=settings.ngram_min_count, rows=room)
+            keys_R = np.union1d(keys_R, table.keys_R)
+        characters = None
+        if settings.characters != "none":
+            spelling = Normaliser(lowercase=False, fold_width=settings.fold_width)
+            characters = CharacterVocabulary.fit(_folded(seen, spelling), min_count=settings.min_count)
+        return cls(
+            unit=unit,
+            normalise=normalise,
+            vocabulary=Vocabulary.fit(counts, min_count=settings.min_count, limit=settings.max_vocabulary),
+            window=settings.window,
+            ngrams=NgramTable(keys_R, max(1, settings.ngrams)) if len(keys_R) else None,
+            characters=characters,
+            package=segmenter() if unit == "zh-word" else "",
+            features=features if len(keys_R) else None,
+            character_case=True,
+            tokens_only=True,
+        )
+
     def encode(self, text: str, limit: int | None = None) -> Encoded:
         """One text as ids. Reads at most the first `limit` tokens where one is given."""
-        surfaces = self._cutter.surfaces(blank_break_tags(text))
+        return self.encode_tokens(self._cutter.surfaces(blank_break_tags(text)), limit)
+
+    def encode_tokens(self, surfaces: Sequence[str], limit: int | None = None) -> Encoded:
+        """One text that is cut into tokens already, as ids; none are the one token EMPTY."""
         count = len(surfaces)
         if count == 0:
             return self._empty()
@@ -175,7 +233,12 @@ class TextCodec:
         tokens_T = (packed_T & _LOW).astype(np.int32)
         rows_N, local_TM = _NO_ROWS, np.empty((count, 0), dtype=np.int32)
         if self.ngrams is not None:
-            rows_N, local_TM = self.ngrams.find(packed_T >> _32)
+            if not self.tokens_only or self.ngrams.n > 1:
+                rows_N, local_TM = self.ngrams.find(packed_T >> _32)
+            if self.tokens_only:
+                rows_N = _NO_ROWS
+            if self.features is not None:
+                local_TM = np.concatenate([local_TM, self.features.find(surfaces, self.ngrams.keys_R)], axis=1)
         characters_TK = self._spelt.encode(surfaces) if self._spelt is not None else None
         return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out)
 
@@ -192,7 +255,7 @@ class TextCodec:
 
     def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
         """Several texts as one batch. A text longer than the window is cut into windows of nearly equal length."""
-        if len(encoded) == 1 and len(encoded[0].tokens) <= self.window:
+        if len(encoded) == 1 and len(encoded[0].tokens) <= self.window and encoded[0].lexicon is None:
             return _single(encoded[0])
         lengths_B = np.array([len(one.tokens) for one in encoded], dtype=np.int64)
         windows_B = -(-lengths_B // self.window)
@@ -213,7 +276,17 @@ class TextCodec:
         starts_B = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(one) for one in rows], out=starts_B[1:])
         rows_N = np.concatenate([*rows, _NO_ROWS]).astype(np.int64)
-        return TextBatch(tokens_WT, lengths_W, sequence_W, len(encoded), rows_N, starts_B, local_WTM, characters_WTK)
+        return TextBatch(
+            tokens_WT,
+            lengths_W,
+            sequence_W,
+            len(encoded),
+            rows_N,
+            starts_B,
+            local_WTM,
+            characters_WTK,
+            _lexicon(encoded, real_WT),
+        )
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entries this codec is read back from."""
@@ -224,6 +297,11 @@ class TextCodec:
             "segmenter": self._cutter.package if isinstance(self._cutter, SegmenterUnit) else "",
             "lowercase": self.normalise.lowercase,
             "fold_width": self.normalise.fold_width,
+            "fold_digits": self.normalise.fold_digits,
+            "character_case": self.character_case,
+            "tokens_only": self.tokens_only,
+            "affixes": self.features.affixes if self.features is not None else 0,
+            "shape": self.features.shape if self.features is not None else False,
             "window": self.window,
             "ngrams": table.n if table is not None else 0,
             "words": len(self.vocabulary.words),
@@ -255,15 +333,34 @@ class TextCodec:
             subwords = subwords_from_json(read.json(name), source=f"{source}: {name}")
         if "tokenizer/characters.json" in entries:
             characters = CharacterVocabulary(read.words("tokenizer/characters.json"))
+        # What tagging brought is absent from older bundles.
+        head = {
+            "fold_digits": False,
+            "character_case": False,
+            "tokens_only": False,
+            "affixes": 0,
+            "shape": False,
+        } | head
+        normalise = Normaliser(
+            **{name: read.flag(head, name) for name in ("lowercase", "fold_width", "fold_digits")},
+        )
+        features, affixes, shape = None, read.integer(head, "affixes", 0, 16), read.flag(head, "shape")
+        if affixes or shape:
+            if ngrams is None:
+                raise read.fault("tokenizer/codec.json", "affixes or shape without a table of n-grams")
+            features = TokenFeatures(affixes=affixes, shape=shape, fold_width=normalise.fold_width)
         return cls(
             unit=unit,
-            normalise=Normaliser(lowercase=read.flag(head, "lowercase"), fold_width=read.flag(head, "fold_width")),
+            normalise=normalise,
             vocabulary=Vocabulary(words),
             window=read.integer(head, "window", 1, 1 << 24),
             ngrams=ngrams,
             subwords=subwords,
             characters=characters,
             package=read.choice(head, "segmenter", ("rjieba", "jieba")) if unit == "zh-word" else "",
+            features=features,
+            character_case=read.flag(head, "character_case"),
+            tokens_only=read.flag(head, "tokens_only"),
         )
 
     def _empty(self) -> Encoded:
@@ -353,12 +450,35 @@ def _count(
         if counter is not None and labelled:
             packed_T = np.fromiter(map(known.__getitem__, surfaces), dtype=np.uint64, count=len(surfaces))
             counter.add(packed_T >> _32)
-    counts: Counter[str] = Counter()
-    for surface, count in surfaces_seen.items():
-        counts[normalise(surface)] += count
+    counts = _folded(surfaces_seen, normalise)
     if counter is None:
         return counts, None
     return counts, counter.table(min_count=settings.ngram_min_count, rows=settings.ngram_rows)
+
+
+def _count_tokens(
+    sentences: Iterable[Sequence[str]], normalise: Normaliser, settings: InputSection
+) -> tuple[Counter[str], NgramCounter | None]:
+    """Counts of the tokens of all sentences as they stand, and of their n-grams from two up (None where off)."""
+    seen: Counter[str] = Counter()
+    counter = NgramCounter(settings.ngrams, shortest=2) if settings.ngrams > 1 else None
+    known = _Known(normalise)
+    for tokens in sentences:
+        seen.update(tokens)
+        if len(seen) > MOST_COUNTED:
+            seen = Counter({surface: count for surface, count in seen.items() if count > 1})
+        if counter is not None:
+            packed_T = np.fromiter(map(known.__getitem__, tokens), dtype=np.uint64, count=len(tokens))
+            counter.add(packed_T >> _32)
+    return seen, counter
+
+
+def _folded(seen: Mapping[str, int], normalise: Normaliser) -> Counter[str]:
+    """Counts of tokens, from those of pieces as they stand."""
+    counts: Counter[str] = Counter()
+    for surface, count in seen.items():
+        counts[normalise(surface)] += count
+    return counts
 
 
 def _draw(texts: Iterable[str], count: int, rng: np.random.Generator) -> Iterable[str]:
@@ -391,6 +511,22 @@ def _characters(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> n
     ids_WTK = np.zeros((*real_WT.shape, max(part.shape[1] for part in parts)), dtype=np.int64)
     ids_WTK[real_WT] = np.concatenate([np.pad(part, ((0, 0), (0, ids_WTK.shape[2] - part.shape[1]))) for part in parts])
     return ids_WTK
+
+
+def _lexicon(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> LexiconBatch | None:
+    """Lexicon words of all windows; None where the texts have none."""
+    if not encoded or encoded[0].lexicon is None:
+        return None
+    hits = [one.lexicon for one in encoded if one.lexicon is not None]
+    starts_B = np.cumsum([0, *(len(one.tokens) for one in encoded[:-1])])
+    token_L = np.concatenate([hit.slots // 4 + start for hit, start in zip(hits, starts_B, strict=True)])
+    set_L = np.concatenate([hit.slots % 4 for hit in hits])
+    places_N = np.flatnonzero(real_WT)
+    return LexiconBatch(
+        places_N[token_L] * 4 + set_L,
+        np.concatenate([hit.rows for hit in hits]).astype(np.int64),
+        np.concatenate([hit.weights for hit in hits]),
+    )
 
 
 def _json(value: Any) -> bytes:

@@ -15,6 +15,7 @@ T tokens, N distinct n-grams of a text, R kept keys, M lengths from two up.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +43,12 @@ def all_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
     return np.concatenate(parts).astype(np.uint32)
 
 
-def ngram_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int) -> KeyArray:
-    """Distinct keys of a text's 1- to n-grams, sorted, (N,)."""
-    if len(keys_T) == 0:
+def ngram_keys(keys_T: npt.NDArray[np.unsignedinteger], n: int, *, shortest: Literal[1, 2] = 1) -> KeyArray:
+    """Distinct keys of a text's n-grams from `shortest` to n tokens long, sorted, (N,)."""
+    if len(keys_T) < shortest:
         return np.empty(0, dtype=np.uint32)
     keys = all_keys(keys_T, n)
+    keys = keys[len(keys_T) :] if shortest == 2 else keys
     keys.sort()
     fresh = np.empty(len(keys), dtype=bool)
     fresh[0] = True
@@ -131,8 +133,9 @@ class NgramCounter:
     seen least are forgotten (those seen once, then twice, ...), as lossy counting does (Manku and Motwani, VLDB 2002).
     """
 
-    def __init__(self, n: int, *, buffer: int = 4_000_000, most: int = 30_000_000) -> None:
+    def __init__(self, n: int, *, shortest: Literal[1, 2] = 1, buffer: int = 4_000_000, most: int = 30_000_000) -> None:
         self.n = n
+        self._shortest = shortest
         self._buffer, self._most = buffer, most
         self._waiting: list[KeyArray] = []
         self._size = 0
@@ -141,7 +144,7 @@ class NgramCounter:
 
     def add(self, keys_T: npt.NDArray[np.unsignedinteger]) -> None:
         """Count one text, given the keys of its tokens."""
-        keys_N = ngram_keys(keys_T, self.n)
+        keys_N = ngram_keys(keys_T, self.n, shortest=self._shortest)
         self._waiting.append(keys_N)
         self._size += len(keys_N)
         if self._size >= self._buffer:

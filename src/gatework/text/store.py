@@ -6,10 +6,13 @@ A store `name` in a folder is these files, numbers little-endian, one example af
     name.ngrams.i32       n-gram rows                  name.ngrams.i64     where each example's begin, and the end
     name.local.i32        n-grams that end at each token (T x M each)
     name.characters.i32   character ids (T x K each)   name.characters.i64 likewise; only with character composition
-    name.targets.i64 | name.targets.f32                a class id each, or C numbers each
+    name.lexicon.i32      slots and rows of lexicon words (2 x L each); name.lexicon.f32 their weights
+    name.lexicon.i64      where each example's weights begin; these three only with a lexicon
+    name.targets.i64 | name.targets.f32 | name.tags.i32  a class id each; C numbers each; or a tag a token (Y x T each)
     name.json             counts; written last, so a store without it is not whole
 
-N examples, T tokens of one, M n-gram lengths from two up, K characters of its longest word, C labels.
+N examples, T tokens of one, M n-gram lengths from two up (and features of a token), K characters of its longest word,
+L lexicon words over it, C labels, Y tag layers.
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ import numpy.typing as npt
 
 from gatework.core.errors import DataError, OutputError
 from gatework.text.codec import Encoded
+from gatework.text.lexicon import LexiconHits
 from gatework.text.vocabulary import EMPTY
 
 FORMAT = 1
-_PARTS = ("tokens.i32", "ngrams.i32", "local.i32", "characters.i32")
+_PARTS = ("tokens.i32", "ngrams.i32", "local.i32", "characters.i32", "lexicon.i32", "lexicon.f32")
 
 
 class ExampleStore:
@@ -49,13 +53,20 @@ class ExampleStore:
         if self._has_characters:
             self._characters = self._map("characters.i32", "<i4")
             self._character_starts = self._map("characters.i64", "<i8")
-        self.targets: npt.NDArray[Any] = self._map(*_target_file(head["labels"]))
-        """Class ids, int64, (N,), or for multi-label float32, (N, C)."""
+        self._has_lexicon = bool(head.get("lexicon", False))
+        if self._has_lexicon:
+            self._lexicon = self._map("lexicon.i32", "<i4")
+            self._lexicon_weights = self._map("lexicon.f32", "<f4")
+            self._lexicon_starts = self._map("lexicon.i64", "<i8")
+        self._layers = int(head.get("layers", 0))
+        self.targets: npt.NDArray[Any] = self._map(*_target_file(head["labels"], self._layers))
+        """Class ids, int64, (N,), or for multi-label float32, (N, C); with a tag a token see `targets_of`."""
         if head["labels"] is not None:
             self.targets = self.targets.reshape(self._count, head["labels"])
         self.lengths_N: npt.NDArray[np.int64] = np.diff(np.asarray(self._starts))
         """Tokens of each example, (N,)."""
-        if not len(self._starts) == len(self._ngram_starts) == self._count + 1 or len(self.targets) != self._count:
+        wanted = len(self._tokens) * self._layers if self._layers else self._count
+        if not len(self._starts) == len(self._ngram_starts) == self._count + 1 or len(self.targets) != wanted:
             raise DataError(f"{self._stem}.json: the files do not fit together. Delete the folder and start again.")
 
     @classmethod
@@ -65,7 +76,8 @@ class ExampleStore:
         Args:
             folder: an existing folder.
             name: of the store.
-            examples: pairs of an encoded text and its target: a class id, or C numbers; read once.
+            examples: pairs of an encoded text and its target: a class id; C numbers; or a tag a token, an integer
+                array (Y, T), -1 where the tag is not known. Read once.
         Raises: OutputError: the folder cannot be written, or the disk is full.
         """
         folder = Path(folder)
@@ -109,7 +121,19 @@ class ExampleStore:
         if self._has_characters:
             flat = self._characters[self._character_starts[index] : self._character_starts[index + 1]]
             characters_TK = flat.reshape(len(tokens_T), -1)
-        return Encoded(tokens_T, rows_N, local_TM, characters_TK, len(tokens_T) == 1 and int(tokens_T[0]) == EMPTY)
+        lexicon = None
+        if self._has_lexicon:
+            start, end = self._lexicon_starts[index : index + 2]
+            slots_L, rows_L = self._lexicon[2 * start : 2 * end].reshape(2, -1)
+            lexicon = LexiconHits(slots_L, rows_L, self._lexicon_weights[start:end])
+        empty = len(tokens_T) == 1 and int(tokens_T[0]) == EMPTY
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, empty, lexicon=lexicon)
+
+    def targets_of(self, index: int) -> npt.NDArray[np.int64]:
+        """The tags of an example, (T,), or with several layers (Y, T); -1 where one is not known."""
+        start, end = int(self._starts[index]), int(self._starts[index + 1])
+        tags_YT = self.targets[self._layers * start : self._layers * end].reshape(self._layers, -1).astype(np.int64)
+        return tags_YT if self._layers > 1 else tags_YT[0]
 
     def _map(self, part: str, dtype: str) -> npt.NDArray[Any]:
         path = Path(f"{self._stem}.{part}")
@@ -119,8 +143,22 @@ class ExampleStore:
         return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
 
 
-def _target_file(labels: int | None) -> tuple[str, str]:
+def _target_file(labels: int | None, layers: int) -> tuple[str, str]:
+    if layers:
+        return ("tags.i32", "<i4")
     return ("targets.i64", "<i8") if labels is None else ("targets.f32", "<f4")
+
+
+def _shape_of(encoded: Encoded, target: Any) -> dict[str, Any]:
+    """What the first example tells about all of them."""
+    tags = np.ndim(target) == 2
+    return {
+        "labels": None if np.ndim(target) != 1 else len(target),
+        "layers": len(target) if tags else 0,
+        "longer": encoded.local.shape[1],
+        "characters": encoded.characters is not None,
+        "lexicon": encoded.lexicon is not None,
+    }
 
 
 class _Writer:
@@ -133,41 +171,37 @@ class _Writer:
         self._ends = {part: [0] for part in _PARTS}
 
     def write(self, examples: Iterable[tuple[Encoded, Any]]) -> dict[str, Any]:
+        head: dict[str, Any] = {"format": FORMAT, "labels": None, "layers": 0, "longer": 0}
+        head |= {"characters": False, "lexicon": False}
         count = left_out = 0
-        labels: int | None = None
-        characters = False
-        longer = 0
         for encoded, target in examples:
             if count == 0:
-                labels = None if np.ndim(target) == 0 else len(target)
-                characters = encoded.characters is not None
-                longer = encoded.local.shape[1]
+                head |= _shape_of(encoded, target)
             self._append("tokens.i32", encoded.tokens)
             self._append("ngrams.i32", encoded.ngram_rows)
             self._append("local.i32", encoded.local.reshape(-1))
             if encoded.characters is not None:
                 self._append("characters.i32", encoded.characters.reshape(-1))
-            part, dtype = _target_file(labels)
+            if encoded.lexicon is not None:
+                slots_L, rows_L, weights_L = encoded.lexicon
+                self._append("lexicon.i32", np.concatenate([slots_L, rows_L]))
+                self._append("lexicon.f32", weights_L)
+            part, dtype = _target_file(head["labels"], head["layers"])
             self._file(part).write(np.asarray(target, dtype=dtype).tobytes())
             count += 1
             left_out += encoded.left_out
-        for part in (*_PARTS[: 3 + characters], _target_file(labels)[0]):
+        starts = {"tokens.i32": "starts.i64", "ngrams.i32": "ngrams.i64"}
+        starts |= {"characters.i32": "characters.i64"} if head["characters"] else {}
+        starts |= {"lexicon.f32": "lexicon.i64"} if head["lexicon"] else {}
+        more = ("lexicon.i32",) if head["lexicon"] else ()
+        for part in (*starts, "local.i32", *more, _target_file(head["labels"], head["layers"])[0]):
             self._file(part)
-        for part, starts in (("tokens.i32", "starts.i64"), ("ngrams.i32", "ngrams.i64")):
-            self._file(starts).write(np.array(self._ends[part], dtype="<i8").tobytes())
-        if characters:
-            self._file("characters.i64").write(np.array(self._ends["characters.i32"], dtype="<i8").tobytes())
-        return {
-            "format": FORMAT,
-            "examples": count,
-            "labels": labels,
-            "longer": longer,
-            "characters": characters,
-            "left_out": left_out,
-        }
+        for part, name in starts.items():
+            self._file(name).write(np.array(self._ends[part], dtype="<i8").tobytes())
+        return head | {"examples": count, "left_out": left_out}
 
-    def _append(self, part: str, values: npt.NDArray[np.int32]) -> None:
-        self._file(part).write(np.ascontiguousarray(values, dtype="<i4").data)
+    def _append(self, part: str, values: npt.NDArray[Any]) -> None:
+        self._file(part).write(np.ascontiguousarray(values, dtype=f"<{part[-3]}4").data)
         self._ends[part].append(self._ends[part][-1] + len(values))
 
     def _file(self, part: str) -> BinaryIO:

@@ -8,6 +8,7 @@ tag `<br>` or `<br />`, the one piece of HTML that review collections are full o
               a symbol with what joins it (an emoji family is one token); a CJK character alone
     zh-char   the same without the apostrophe: Chinese characters one by one, Latin and digit runs whole
     char      one character with its marks; white space inside the text is one token
+    glyph     one character with its marks; white space is left out
     zh-word   words of a Chinese segmenter (extra `zh`)
     bpe, unigram   runs as for `word`, CJK runs whole, each cut further by `subwords`
 
@@ -19,7 +20,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gatework.core.errors import MissingExtraError
@@ -166,11 +168,34 @@ PATTERNS: Registry[str] = Registry(
         "word": rf"{_WORD}|{_DIGITS}|{_ANY_CJK}|{_FLAG}|{_SYMBOL}",
         "zh-char": rf"{_RUN}|{_DIGITS}|{_ANY_CJK}|{_FLAG}|{_SYMBOL}",
         "char": rf"[^\s{_CONTROL}][{MARKS}]*|(?<=\S)\s+(?=\S)",
+        "glyph": rf"[^\s{_CONTROL}][{MARKS}]*",
     },
 )
 
 SUBWORD_RUNS = rf"\s?(?:{_WORD}|{_DIGITS})|(?:{_ANY_CJK})+|{_FLAG}|{_SYMBOL}"
 """What a subword model cuts further. A space before a Latin word or a number is part of its run."""
+
+
+def best_unit(tokens: Iterable[str]) -> tuple[str, float]:
+    """The unit that leaves most of `tokens` whole, and their share; the earlier of MEASURED where two are as good."""
+    counts = Counter(tokens)
+    total = max(1, counts.total())
+
+    def share(unit: str) -> float:
+        return sum(count for token, count in counts.items() if len(pieces(unit, token)) == 1) / total
+
+    shares = {unit: share(unit) for unit in MEASURED}
+    best = max(shares, key=lambda unit: shares[unit])
+    return best, shares[best]
+
+
+MEASURED = ("glyph", "zh-char", "word")
+"""Units that `best_unit` chooses from, the one that cuts finest first."""
+
+
+def pieces(unit: str, text: str) -> list[Span]:
+    """Where the tokens of a text begin and end, for a unit that is learnt from nothing."""
+    return PatternUnit(PATTERNS[unit]).spans(blank_break_tags(text))
 
 
 def resolve_unit(unit: str, language: str) -> str:

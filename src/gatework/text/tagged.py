@@ -1,0 +1,474 @@
+"""Files of tagged sentences: what one is (`infer_tagged`), and its sentences (`read_tagged`).
+
+What settings leave at `auto` is found out: the format from the name and the first lines, the columns (the first is the
+token, the last the tag, or FORM and UPOS in CoNLL-U), the scheme of spans from every tag in the file. Sentences come
+out with spans in the scheme `core.tag_scheme.INSIDE`; a tag its scheme does not allow is an error that names file and
+line, or with `repair` is read as `conlleval` reads it, and counted.
+
+L tag layers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from gatework.core.errors import ConfigError, DataError, nearest
+from gatework.core.tag_scheme import INSIDE, SCHEMES, Converter, Transitions, Undecided, belongs, fault
+from gatework.text.conll import CONLLU, NAMES, read_blocks
+from gatework.text.language import cjk_share
+from gatework.text.lines import OnFault, read_lines
+from gatework.text.sentence import Sentence
+from gatework.text.settings import Column
+
+LOOKED_AT = 2_000
+"""Lines of a file that its columns are told from."""
+SAMPLE_SENTENCES = 2_000
+"""Sentences that its language and unit are told from."""
+Tags = tuple[str | None, ...]
+
+
+class TagSettings(Protocol):
+    """What reading needs of the `[data]` section of a recipe."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def header(self) -> Any: ...
+    @property
+    def text(self) -> Column: ...
+    @property
+    def label(self) -> Column: ...
+    @property
+    def also(self) -> Sequence[Column]: ...
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def repair(self) -> bool: ...
+    @property
+    def unknown(self) -> str: ...
+    @property
+    def segment(self) -> bool: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagDefaults:
+    """Settings without a recipe: everything inferred."""
+
+    format: str = "auto"
+    header: Any = "auto"
+    text: Column = "auto"
+    label: Column = "auto"
+    also: tuple[Column, ...] = ()
+    scheme: str = "auto"
+    repair: bool = True
+    unknown: str = ""
+    segment: bool = False
+    encoding: str = "utf-8"
+    language: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagFormat:
+    """How one file of tagged sentences is read."""
+
+    kind: str
+    """conll, conllu or jsonl."""
+    delimiter: str
+    """Between columns: tab, or " " for runs of blanks."""
+    columns: int
+    """Of every row; 1 for JSON lines with tokens, 0 for those with running text."""
+    names: tuple[str, ...] | None
+    """Of the columns, where the file or its format has them."""
+    header: bool
+    """Whether the first line names the columns."""
+    token: Column
+    """Column of the token, from 0, or the JSON key of text or tokens."""
+    tags: tuple[Column, ...]
+    """Column of each of L layers."""
+    layers: tuple[str, ...]
+    """A name for each layer."""
+    schemes: tuple[str, ...]
+    """As each layer is written in the file: one of SCHEMES, or "none"."""
+    repair: bool
+    """Tags that the scheme does not allow are read as `conlleval` reads them."""
+    unknown: str
+    """The tag that stands for an unknown one; empty where there is none such."""
+    segment: bool
+    """Words become their characters, tagged with the word's tag."""
+    encoding: str
+    language: str
+    """`en` or `zh`."""
+    why: tuple[str, ...] = ()
+    """What was inferred, and from what."""
+
+    def describe(self) -> str:
+        """One line: what the file is taken for, and why."""
+        said = [{"conll": "CoNLL columns", "conllu": "CoNLL-U", "jsonl": "JSON lines"}[self.kind]]
+        if self.kind == "conll":
+            said[0] += " split by tabs" if self.delimiter == "\t" else " split by blanks"
+        said.append(f"token in {self._name(self.token)}")
+        for column, scheme in zip(self.tags, self.schemes, strict=True):
+            said.append(f"tag in {self._name(column)} ({'no spans' if scheme == 'none' else f'{scheme} spans'})")
+        if self.segment:
+            said.append("words cut into characters")
+        said.append({"en": "words", "zh": "Chinese"}[self.language])
+        return ", ".join(said) + (f" ({'; '.join(self.why)})" if self.why else "")
+
+    @property
+    def running_text(self) -> bool:
+        """Whether tokens are to be cut from running text."""
+        return self.kind == "jsonl" and not self.columns
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def _name(self, column: Column) -> str:
+        if isinstance(column, str):
+            return repr(column)
+        name = f" ({self.names[column]})" if self.names and column < len(self.names) else ""
+        return f"column {column + 1}{name}"
+
+
+# ── what a file is ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def infer_tagged(
+    path: Path | str, data: TagSettings | None = None, *, like: TagFormat | None = None, labelled: bool = True
+) -> TagFormat:
+    """Find out how a file of tagged sentences is to be read. The whole file is read once for its scheme.
+
+    Args:
+        path: of the file.
+        data: what is known already.
+        like: the training file's format, for a dev or test file: same columns, schemes and language.
+        labelled: whether tags will be read.
+    Raises: DataError: an empty file, a missing column, or tags that no scheme fits, with lines. ConfigError.
+    """
+    data = data or TagDefaults()
+    found = _layout(path, data, like, labelled)
+    if like is not None:
+        named = data.scheme not in ("auto", like.schemes[0])
+        schemes = (data.scheme, *like.schemes[1:]) if named else like.schemes
+        return replace(found, schemes=schemes[: len(found.tags)], language=like.language)
+    sample = [one.tokens for one, _ in islice(_raw(path, found, _quiet), SAMPLE_SENTENCES)]
+    if not sample:
+        _first_fault(path, found)
+        raise DataError(
+            f"{path}:1: no sentence. Give one token a line, with its tag, and a blank line after a sentence."
+        )
+    language, share = data.language, []
+    if language == "auto":
+        part = cjk_share(" ".join(tokens) for tokens in sample)
+        language = "zh" if part >= 1 / 3 else "en"
+        share = [f"{part:.0%} of the text is Chinese characters"] if language == "zh" else []
+    found = replace(found, language=language, why=(*found.why, *share))
+    return replace(found, schemes=_schemes(path, data, found))
+
+
+def _layout(path: Path | str, data: TagSettings, like: TagFormat | None, labelled: bool) -> TagFormat:
+    head = _head(path, data.encoding)
+    kind, why = _kind(path, data, head)
+    if kind == "jsonl":
+        from gatework.text.tagged_json import layout
+
+        return layout(path, data, like, labelled)
+    tabbed = kind == "conllu" or sum("\t" in line for line in head) * 2 > len(head)
+    rows = [line.split("\t") if tabbed else line.split() for line in head if line.strip()]
+    rows = [cells for cells in rows if not (cells[0].startswith("#") and len(cells) == 1)]
+    if not rows:
+        raise DataError(f"{path}:1: nothing but comments. Give one token a line, with its tag.")
+    width = len(CONLLU) if kind == "conllu" else Counter(map(len, rows)).most_common(1)[0][0]
+    names, header = _names(kind, data, head, rows, like)
+    if names is not None and header:
+        width = len(names)
+    place = f"{path}:1"
+    token = _position(
+        place,
+        "text",
+        data.text,
+        names,
+        width,
+        "FORM" if kind == "conllu" else 0,
+        like.token if like is not None else None,
+    )
+    tags: list[int] = []
+    if labelled:
+        known = like.tags[0] if like is not None and like.tags else None
+        last: Column = "UPOS" if kind == "conllu" else width - 1
+        tags.append(_position(place, "label", data.label, names, width, last, known))
+        tags += [_position(place, "also", column, names, width, column, None) for column in data.also]
+        if width < 2 and not data.segment:
+            raise DataError(
+                f"{path}:1: one column only; a token and a tag are needed. Split them by a tab, or set data.segment = "
+                "true to learn where words end."
+            )
+        if token in tags and width > 1:
+            raise ConfigError(f"data.text and data.label are both column {token + 1}. Name two columns.")
+    return TagFormat(
+        kind=kind,
+        delimiter="\t" if tabbed else " ",
+        columns=width,
+        names=names,
+        header=header,
+        token=token,
+        tags=tuple(tags) if width > 1 else (),
+        layers=_layer_names(data, names, tags) if width > 1 else (),
+        schemes=(),
+        repair=data.repair,
+        unknown=data.unknown,
+        segment=data.segment,
+        encoding=data.encoding,
+        language="en",
+        why=tuple(why),
+    )
+
+
+def _head(path: Path | str, encoding: str) -> list[str]:
+    faults: list[tuple[int, str]] = []
+    lines = islice(read_lines(path, encoding, lambda number, what: faults.append((number, what))), LOOKED_AT)
+    head = [line for _, line in lines if line and not line.isspace()]
+    if len(faults) > len(head):
+        number, what = faults[0]
+        raise DataError(f"{path}:{number}: {what}")
+    if not head:
+        raise DataError(f"{path}:1: the file is empty. Give a file with at least one sentence.")
+    if len(head) == 1 and "\r" in head[0]:
+        raise DataError(f"{path}:1: its lines end in lone carriage returns. Convert them: tr '\\r' '\\n' < OLD > NEW.")
+    return head
+
+
+def _kind(path: Path | str, data: TagSettings, head: list[str]) -> tuple[str, list[str]]:
+    if data.format != "auto":
+        if data.format not in ("conll", "conllu", "jsonl"):
+            raise ConfigError(f"data.format {data.format!r} holds no tags. Use conll, conllu or jsonl for task 'tag'.")
+        return data.format, []
+    ending = Path(path).name.lower().removesuffix(".gz").rpartition(".")[2]
+    if head[0].lstrip().startswith("{"):
+        return "jsonl", ["lines are JSON objects"]
+    if ending == "conllu":
+        return "conllu", ["named .conllu"]
+    rows = [line.split("\t") for line in head if not line.startswith("#")]
+    if rows and all(len(cells) == len(CONLLU) and cells[0][:1].isdigit() for cells in rows[:100]):
+        return "conllu", ["ten columns, the first an ID"]
+    return "conll", []
+
+
+def _names(
+    kind: str, data: TagSettings, head: list[str], rows: list[list[str]], like: TagFormat | None
+) -> tuple[tuple[str, ...] | None, bool]:
+    """Names of the columns, and whether the first line holds them."""
+    if kind == "conllu":
+        return CONLLU, False
+    for line in head[:10]:
+        if line.startswith(NAMES):
+            return tuple(line.removeprefix(NAMES).split()), False
+    if data.header is True:
+        return tuple(cell.strip() for cell in rows[0]), True
+    if data.header == "auto" and like is not None and like.header and tuple(rows[0]) == like.names:
+        return like.names, True
+    return None, False
+
+
+def _position(
+    place: str,
+    option: str,
+    said: Column,
+    names: tuple[str, ...] | None,
+    width: int,
+    default: Column,
+    like: Column | None,
+) -> int:
+    """A column of a row by name or position; raises DataError where there is none such."""
+    column = said if said != "auto" else like if like is not None else default
+    if isinstance(column, str):
+        if names is None:
+            raise DataError(
+                f"{place}: no columns are named, so there is no {column!r} (data.{option}). Give a position from 0, or "
+                "set data.header = true where the first line names them."
+            )
+        if column not in names:
+            raise DataError(f"{place}: no column {column!r} (data.{option}). {nearest(column, names)}")
+        return names.index(column)
+    if not -width <= column < width:
+        raise DataError(f"{place}: no column {column} (data.{option}): rows have {width}, counted from 0.")
+    return column % width
+
+
+def _layer_names(data: TagSettings, names: tuple[str, ...] | None, tags: Sequence[int]) -> tuple[str, ...]:
+    """The columns' own names, else the positions the user gave."""
+    said = [data.label if data.label != "auto" else tags[0], *data.also] if tags else []
+    return tuple(names[place] if names else str(one) for one, place in zip(said, tags, strict=True))
+
+
+def _schemes(path: Path | str, data: TagSettings, found: TagFormat) -> tuple[str, ...]:
+    """The scheme of each layer, from all tags of the file."""
+    if data.scheme != "auto" and data.scheme not in (*SCHEMES, "none"):
+        raise ConfigError(f"data.scheme {data.scheme!r} is unknown. {nearest(data.scheme, (*SCHEMES, 'none', 'auto'))}")
+    if data.segment or not found.tags:
+        return ("none",) * len(found.tags)
+    if found.running_text:
+        return (INSIDE,)
+    layers = [Transitions() for _ in found.tags]
+    if data.scheme == "auto" or len(layers) > 1:
+        for sentence, lines in _raw(path, found):
+            for layer, tags in zip(layers, sentence.tags, strict=True):
+                layer.add(tags, lines)
+    schemes: list[str] = []
+    for index, layer in enumerate(layers):
+        if index == 0 and data.scheme != "auto":
+            schemes.append(data.scheme)
+            continue
+        try:
+            schemes.append(layer.scheme())
+        except Undecided as error:
+            raise DataError(f"{path}: {error}") from None
+    return tuple(schemes)
+
+
+def _quiet(number: int, what: str) -> None:
+    """A few faults in a sample: whoever reads on meets them."""
+
+
+def _first_fault(path: Path | str, found: TagFormat) -> None:
+    for _ in _raw(path, found):
+        return
+
+
+# ── its sentences ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_tagged(
+    path: Path | str,
+    found: TagFormat,
+    *,
+    on_fault: OnFault | None = None,
+    left_out: Counter[str] | None = None,
+    cut: Callable[[str], list[tuple[int, int]]] | None = None,
+) -> Iterator[Sentence]:
+    """Yields the sentences of a file, spans in the scheme INSIDE.
+
+    Args:
+        path: of the file, plain or gzip.
+        found: what `infer_tagged` found.
+        on_fault: told of what cannot be read, whose sentence is left out; without it that raises.
+        left_out: counts what was no token or, with `repair`, was read otherwise than written, by kind.
+        cut: where running text (JSON lines) is cut into tokens.
+    Raises: DataError naming file and line.
+    """
+    layers = [_Layer(scheme, found.repair, left_out) for scheme in found.schemes]
+    for sentence, lines in _raw(path, found, on_fault, left_out, cut):
+        try:
+            tags = tuple(layer(one, lines) for layer, one in zip(layers, sentence.tags, strict=True))
+        except _NotAllowed as error:
+            if on_fault is None:
+                raise DataError(f"{path}:{error.line}: {error}") from None
+            on_fault(error.line, str(error))
+            continue
+        sentence = replace(sentence, tags=tags)
+        if found.segment:
+            from gatework.text.segments import cut_words
+
+            sentence = cut_words(sentence)
+        yield sentence
+
+
+class _NotAllowed(Exception):
+    """A tag its scheme does not have, or does not allow where it stands."""
+
+    def __init__(self, what: str, line: int) -> None:
+        super().__init__(what)
+        self.line = line
+
+
+class _Layer:
+    """Checks and converts the tags of one layer."""
+
+    def __init__(self, scheme: str, repair: bool, left_out: Counter[str] | None) -> None:
+        self._scheme, self._repair = scheme, repair
+        self._left_out: Counter[str] = Counter() if left_out is None else left_out
+        self._convert = Converter(scheme) if scheme in SCHEMES else None
+        self._sound: set[tuple[str | None, str | None]] = set()
+        self._odd: dict[tuple[str | None, str | None], str] = {}
+
+    def __call__(self, tags: Tags, lines: Sequence[int]) -> Tags:
+        if self._convert is None:
+            return tags
+        pairs = set(zip(("", *tags), (*tags, ""), strict=True))
+        if not pairs <= self._sound:
+            self._check(tags, lines)
+        return self._convert(tags)
+
+    def _check(self, tags: Tags, lines: Sequence[int]) -> None:
+        for place, pair in enumerate(zip(("", *tags), (*tags, ""), strict=True)):
+            if pair in self._sound:
+                continue
+            here = lines[min(place, len(tags) - 1)]
+            tag = pair[1]
+            if tag and not belongs(tag, self._scheme):
+                raise _NotAllowed(
+                    f"tag {tag!r} is none of the scheme {self._scheme}. Mend it, or set data.scheme.", here
+                )
+            why = fault(*pair, self._scheme)
+            if why is None:
+                self._sound.add(pair)
+            elif self._repair:
+                self._left_out[
+                    "tags that their scheme does not allow there, read as conlleval does (`gatework check` lists them)"
+                ] += 1
+            else:
+                raise _NotAllowed(
+                    f"{why}. Mend the tags, or set data.repair = true to read them as conlleval does.", here
+                )
+
+
+def _raw(
+    path: Path | str,
+    found: TagFormat,
+    on_fault: OnFault | None = None,
+    left_out: Counter[str] | None = None,
+    cut: Callable[[str], list[tuple[int, int]]] | None = None,
+) -> Iterator[tuple[Sentence, Sequence[int]]]:
+    """The sentences of a file with tags as they are written, unknown ones None; and the line of each token."""
+    if found.kind == "jsonl":
+        from gatework.text.tagged_json import read_objects
+
+        yield from read_objects(path, found, on_fault=on_fault, left_out=left_out, cut=cut)
+        return
+    if not isinstance(found.token, int):
+        raise ConfigError(f"{path}: the token is a column by position, got {found.token!r}.")
+    blocks = read_blocks(
+        path,
+        universal=found.kind == "conllu",
+        delimiter=found.delimiter,
+        columns=found.columns,
+        token=found.token,
+        header=found.header,
+        encoding=found.encoding,
+        on_fault=on_fault,
+        left_out=left_out,
+    )
+    for block in blocks:
+        columns = list(zip(*block.rows, strict=True)) if found.columns else []
+        layers: list[Tags] = []
+        for column in found.tags:
+            layers.append(tuple(cell.strip() for cell in columns[int(column)]))
+        empty = next((layer.index("") for layer in layers if "" in layer), None)
+        if empty is not None and not found.unknown:
+            number = block.lines[empty]
+            what = f"token {columns[found.token][empty]!r} has no tag. Write it, or set data.unknown for unknown tags."
+            if on_fault is None:
+                raise DataError(f"{path}:{number}: {what}")
+            on_fault(number, what)
+            continue
+        if found.unknown:
+            layers = [tuple(None if tag in ("", found.unknown) else tag for tag in layer) for layer in layers]
+        yield Sentence(columns[found.token], tuple(layers), block.lines[0]), block.lines
