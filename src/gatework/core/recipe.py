@@ -113,6 +113,12 @@ class InputSection(Section):
     """Compose word vectors from characters too."""
     vectors: str | None = None
     """Word vectors to start from: word2vec text or binary, GloVe, fastText `.vec`; plain or gzip."""
+    lexicon: str = ""
+    """Tagging: words that enter at every token they cover (soft-lexicon): a file with a word a line, perhaps with a
+    count or a vector; or `train` for words derived from the training part: its spans, and sequences that hang
+    together."""
+    lexicon_rows: Positive = 20_000
+    """Most words of the lexicon kept: those that training holds most often."""
     freeze_vectors: bool = False
     """Keep imported vectors as they are."""
     word_dropout: Chance = 0.2

@@ -22,8 +22,10 @@ from gatework.core.errors import ConfigError, nearest
 from gatework.core.recipe import Recipe
 
 DATA_VARIABLE = "GATEWORK_DATA"
-PATH_KEYS = {"data": ("train", "dev", "test", "unlabelled"), "input": ("vectors",), "model": ("bert",)}
+PATH_KEYS = {"data": ("train", "dev", "test", "unlabelled"), "input": ("vectors", "lexicon"), "model": ("bert",)}
 """Options that hold a path or a list of paths."""
+NO_PATHS = ("train",)
+"""What such an option may say instead: `input.lexicon = "train"`. A file of that name is `./train`."""
 
 SECTIONS: dict[str, type[BaseModel]] = {
     name: field.annotation
@@ -135,7 +137,7 @@ def _resolve_paths(values: dict[str, Any], *, base: Path, place: Any) -> None:
 def _resolved(value: Any, base: Path, place: str) -> Any:
     if isinstance(value, list):
         return [_resolved(one, base, place) for one in value]
-    if not isinstance(value, str) or not value or value.startswith(PACKAGE):
+    if not isinstance(value, str) or value in ("", *NO_PATHS) or value.startswith(PACKAGE):
         return value
     for prefix in (f"${DATA_VARIABLE}", f"${{{DATA_VARIABLE}}}"):
         if value == prefix or value.startswith((f"{prefix}/", f"{prefix}\\")):

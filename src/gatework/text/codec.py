@@ -15,6 +15,7 @@ Bundle entries (all of them checked when read, for a bundle may come from anyone
     tokenizer/ngrams.u32       sorted n-gram keys, 32-bit little-endian; where side features are on
     tokenizer/subwords.json    the subword model; for `bpe` and `unigram`
     tokenizer/characters.json  characters in the order of their ids; with character composition
+    tokenizer/lexicon.u64, .f32  keys and weights of a lexicon's words, see `lexicon`; with a lexicon
 
 T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longest word, B texts, W windows.
 """
@@ -34,7 +35,7 @@ import numpy.typing as npt
 from gatework.core.batch import LexiconBatch, TextBatch
 from gatework.core.errors import BundleError, ConfigError
 from gatework.text.features import TokenFeatures
-from gatework.text.lexicon import LexiconHits
+from gatework.text.lexicon import LONGEST, Lexicon, LexiconHits
 from gatework.text.ngrams import NgramCounter, NgramTable
 from gatework.text.normalise import Normaliser
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
@@ -43,6 +44,7 @@ from gatework.text.vocabulary import EMPTY, CharacterVocabulary, Vocabulary
 
 if TYPE_CHECKING:
     from gatework.core.recipe import InputSection
+    from gatework.text.lexicon_words import Fitted
 
 IntArray = npt.NDArray[np.int32]
 FORMAT = 1
@@ -108,6 +110,7 @@ class TextCodec:
         features: TokenFeatures | None = None,
         character_case: bool = False,
         tokens_only: bool = False,
+        lexicon: Lexicon | None = None,
     ) -> None:
         self.unit = unit
         self.normalise = normalise
@@ -117,6 +120,7 @@ class TextCodec:
         self.subwords = subwords
         self.characters = characters
         self.features = features
+        self.lexicon = lexicon
         self.character_case = character_case
         self.tokens_only = tokens_only
         """For answers a token: n-grams are features of tokens alone, and a text as a whole has none."""
@@ -240,7 +244,36 @@ class TextCodec:
             if self.features is not None:
                 local_TM = np.concatenate([local_TM, self.features.find(surfaces, self.ngrams.keys_R)], axis=1)
         characters_TK = self._spelt.encode(surfaces) if self._spelt is not None else None
-        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out)
+        lexicon = self.lexicon.find(packed_T >> _32) if self.lexicon is not None else None
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out, lexicon)
+
+    def learn_lexicon(
+        self,
+        words: Iterable[tuple[str | tuple[str, ...], float | None]],
+        sentences: Iterable[Sequence[str]],
+        *,
+        rows: int,
+    ) -> Fitted:
+        """Take a lexicon, before anything is encoded.
+
+        Args:
+            words: as strings or as tokens, with a count or None.
+            sentences: of the training part, as tokens: they weigh the words.
+            rows: most words kept.
+        """
+        from gatework.text.lexicon_words import fit_lexicon
+
+        fitted = fit_lexicon(words, self._pieces, self._token_keys, sentences, rows=rows)
+        self.lexicon = fitted.lexicon if len(fitted.lexicon) else None
+        return fitted
+
+    def _pieces(self, text: str) -> list[str]:
+        return self._cutter.surfaces(blank_break_tags(text))
+
+    def _token_keys(self, surfaces: Sequence[str]) -> npt.NDArray[np.uint64]:
+        packed_T = np.fromiter(map(self._known.__getitem__, surfaces), dtype=np.uint64, count=len(surfaces))
+        keys_T: npt.NDArray[np.uint64] = packed_T >> _32
+        return keys_T
 
     def tokenize(self, text: str) -> list[Token]:
         """The tokens of a text, none for an empty one; offsets count characters of `text` as it was given."""
@@ -302,6 +335,7 @@ class TextCodec:
             "tokens_only": self.tokens_only,
             "affixes": self.features.affixes if self.features is not None else 0,
             "shape": self.features.shape if self.features is not None else False,
+            "lexicon": list(self.lexicon.lengths) if self.lexicon is not None else [],
             "window": self.window,
             "ngrams": table.n if table is not None else 0,
             "words": len(self.vocabulary.words),
@@ -309,6 +343,9 @@ class TextCodec:
         entries = {"tokenizer/codec.json": _json(head), "tokenizer/vocabulary.json": _json(self.vocabulary.words)}
         if table is not None:
             entries["tokenizer/ngrams.u32"] = table.keys_R.astype("<u4").tobytes()
+        if self.lexicon is not None:
+            entries["tokenizer/lexicon.u64"] = self.lexicon.keys_R.astype("<u8").tobytes()
+            entries["tokenizer/lexicon.f32"] = self.lexicon.z_R.astype("<f4").tobytes()
         if self.subwords is not None:
             entries["tokenizer/subwords.json"] = _json(self.subwords.to_json())
         if self.characters is not None:
@@ -341,6 +378,9 @@ class TextCodec:
             "affixes": 0,
             "shape": False,
         } | head
+        lexicon = None
+        if lengths := head.get("lexicon"):
+            lexicon = read.lexicon(lengths)
         normalise = Normaliser(
             **{name: read.flag(head, name) for name in ("lowercase", "fold_width", "fold_digits")},
         )
@@ -361,12 +401,15 @@ class TextCodec:
             features=features,
             character_case=read.flag(head, "character_case"),
             tokens_only=read.flag(head, "tokens_only"),
+            lexicon=lexicon,
         )
 
     def _empty(self) -> Encoded:
         tokens_T = np.array([EMPTY], dtype=np.int32)
         characters_TK = np.zeros((1, 1), dtype=np.int32) if self._spelt is not None else None
-        return Encoded(tokens_T, _NO_ROWS, np.zeros((1, self._longer), dtype=np.int32), characters_TK, True)
+        lexicon = LexiconHits(_NO_ROWS, _NO_ROWS, np.empty(0, dtype=np.float32)) if self.lexicon is not None else None
+        local_TM = np.zeros((1, self._longer), dtype=np.int32)
+        return Encoded(tokens_T, _NO_ROWS, local_TM, characters_TK, True, lexicon=lexicon)
 
 
 class _Known(dict[str, int]):
@@ -580,6 +623,22 @@ class _Entries:
         if (keys_R[1:] <= keys_R[:-1]).any():
             raise self.fault(name, "the keys do not rise")
         return keys_R
+
+    def lexicon(self, lengths: Any) -> Lexicon:
+        if not isinstance(lengths, list) or not all(type(one) is int and 1 <= one <= LONGEST for one in lengths):
+            raise self.fault("tokenizer/codec.json", f"lexicon must hold lengths in [1, {LONGEST}]")
+        keys, weights = (self._entries.get(f"tokenizer/lexicon.{end}") for end in ("u64", "f32"))
+        if keys is None or weights is None or len(keys) % 8 or len(weights) * 2 != len(keys):
+            raise self.fault(
+                "tokenizer/lexicon.u64", "missing, or not as many keys as tokenizer/lexicon.f32 has weights"
+            )
+        keys_R = np.frombuffer(keys, dtype="<u8").astype(np.uint64, copy=False)
+        z_R = np.frombuffer(weights, dtype="<f4").astype(np.float32, copy=False)
+        if (keys_R[1:] <= keys_R[:-1]).any():
+            raise self.fault("tokenizer/lexicon.u64", "the keys do not rise")
+        if not ((z_R > 0) & (z_R < np.inf)).all():
+            raise self.fault("tokenizer/lexicon.f32", "a weight is not a positive number")
+        return Lexicon(keys_R, z_R, lengths)
 
     def integer(self, values: Mapping[str, Any], key: str, least: int, most: int) -> int:
         value = values.get(key)

@@ -149,6 +149,11 @@ def _check_sizes(text: TextCodec, layers: Sequence[Layer], architecture: Mapping
         "characters": (len(text.characters) if text.characters is not None else 0, characters.get("vocabulary")),
         "tags": ([len(layer.labels) for layer in layers], _outputs(architecture)),
     }
+    if text.lexicon is not None or architecture.get("lexicon_rows"):
+        sizes["words of a lexicon"] = (
+            len(text.lexicon) if text.lexicon is not None else 0,
+            architecture.get("lexicon_rows", 0),
+        )
     if architecture.get("ngram_rows"):
         sizes["n-grams"] = (len(text.ngrams) if text.ngrams is not None else 0, architecture["ngram_rows"])
     for what, (have, wanted) in sizes.items():

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from gatework.core.architecture import Architecture, Characters, Encoder
 from gatework.core.errors import ConfigError, DataError, nearest
-from gatework.core.tag_scheme import INSIDE
+from gatework.core.tag_scheme import INSIDE, spans
 from gatework.tasks.classify.survey import file_facts
 from gatework.tasks.tag.codec import entries_of
 from gatework.tasks.tag.labels import BoolArray, Layer, TagTable, label_order
@@ -48,6 +48,9 @@ class PreparedTag(Prepared):
     """For each layer the true tags of all dev tokens, one sentence after the other, as numbers in `tables`, (N,); -1
     where not known. Tags that only dev has come after the network's own."""
     tables: tuple[TagTable, ...]
+    lexicon_vectors: npt.NDArray[np.float32] | None = None
+    """Vectors of the lexicon's words from its file, (lexicon rows + 1, width), zero where there is none; row 0 is
+    zero. None where the file has none."""
 
     def entries(self) -> dict[str, bytes]:
         return {**self.codec.to_entries(), **entries_of(self.layers)}
@@ -67,6 +70,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
     recipe = _settled(sources.recipe, layers, say)
     _say_counts(say, parts, held_N, layers)
     codec = _fit(sources, held_N, recipe, say)
+    lexicon_vectors = _lexicon(sources, held_N, recipe, codec, layers[0], say)
     dev_part, dev_N = ("train", held_N) if "dev" not in parts else ("dev", np.ones(len(parts["dev"]), dtype=bool))
     extra = tuple(tuple(sorted(set(seen) - set(layer.labels))) for layer, seen in zip(
         layers, parts[dev_part].tags, strict=True))  # fmt: skip
@@ -91,6 +95,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
         layers=layers,
         segment=recipe.data.segment,
         gold=tuple(_gold(sources, dev_part, dev_N, known)),
+        lexicon_vectors=lexicon_vectors,
         tables=tuple(
             TagTable(labels) if layer.has_spans else TagTable(()) for labels, layer in zip(known, layers, strict=True)
         ),
@@ -182,6 +187,43 @@ def _fit(sources: Sources, held_N: BoolArray, recipe: Recipe, say: Say) -> TextC
     rows = 0 if codec.ngrams is None else len(codec.ngrams)
     say(f"vocabulary: {len(codec.vocabulary):,} tokens, {rows:,} n-grams and features of tokens")
     return codec
+
+
+def _lexicon(
+    sources: Sources, held_N: BoolArray, recipe: Recipe, codec: TextCodec, layer: Layer, say: Say
+) -> npt.NDArray[np.float32] | None:
+    """Give the codec the lexicon of the recipe; returns the vectors its file has."""
+    from gatework.text import Vocabulary, read_vectors
+    from gatework.text.lexicon_words import cohesive_sequences, holds_vectors, read_words, words_of_spans
+
+    source = recipe.input.lexicon
+    if not source:
+        return None
+    words: list[tuple[str | tuple[str, ...], float | None]]
+    if source == "train":
+        tagged = words_of_spans(_spans(sources, held_N)) if layer.has_spans else []
+        words = [(word, None) for word in tagged]
+        words += [(word, None) for word in cohesive_sequences(_tokens(sources, held_N))]
+    else:
+        words = [(entry.word, entry.weight) for entry in read_words(source, recipe.data.encoding)]
+    fitted = codec.learn_lexicon(words, _tokens(sources, held_N), rows=recipe.input.lexicon_rows)
+    origin = "of the training part" if source == "train" else f"of {source}"
+    left_out = "".join(f"; left out: {count:,} {what}" for what, count in fitted.left_out.items())
+    say(f"lexicon: {len(fitted.lexicon):,} words {origin}{left_out}")
+    if source == "train" or not len(fitted.lexicon) or not holds_vectors(source, recipe.data.encoding):
+        return None
+    found = read_vectors(
+        source, Vocabulary(fitted.words), width=recipe.model.lexicon_embedding, encoding=recipe.data.encoding
+    )
+    matrix = np.concatenate([np.zeros((1, found.width), dtype=np.float32), found.matrix_VE[-len(fitted.words) :]])
+    return matrix
+
+
+def _spans(sources: Sources, held_N: BoolArray) -> Iterator[tuple[str, ...]]:
+    for sentence, held in zip(sources.read("train"), held_N.tolist(), strict=True):
+        if not held:
+            for start, end, _ in spans(sentence.tags[0]):
+                yield sentence.tokens[start:end]
 
 
 def _tokens(sources: Sources, held_N: BoolArray) -> Iterator[tuple[str, ...]]:
@@ -284,6 +326,8 @@ def _architecture(recipe: Recipe, codec: TextCodec, layers: tuple[Layer, ...]) -
         characters=characters,
         ngram_rows=rows,
         ngram_embedding=model.ngram_embedding if rows else 0,
+        lexicon_rows=len(codec.lexicon) if codec.lexicon is not None else 0,
+        lexicon_embedding=model.lexicon_embedding if codec.lexicon is not None else 0,
         window=recipe.input.window,
     )
 
