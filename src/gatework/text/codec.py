@@ -275,6 +275,10 @@ class TextCodec:
         keys_T: npt.NDArray[np.uint64] = packed_T >> _32
         return keys_T
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where the tokens of a text begin and end, none for an empty one."""
+        return self._cutter.spans(blank_break_tags(text))
+
     def tokenize(self, text: str) -> list[Token]:
         """The tokens of a text, none for an empty one; offsets count characters of `text` as it was given."""
         blanked = blank_break_tags(text)

@@ -1,8 +1,8 @@
 """Where the words of a lexicon come from: a file, or the training part itself.
 
 A file has a word a line, perhaps with a count (`word 12` or `word 12 nz`, as dictionaries of segmenters have it) or
-a vector (`word 0.1 -0.3 ...`; word2vec's first line is passed over). Which of these it is, its first lines tell; a line of
-another kind is an error that names file and line.
+with a vector (`word 0.1 -0.3 ...`; word2vec's first line is passed over). Which of these it is, its first lines tell; a
+line of another kind is an error that names file and line.
 
 From training come the spans it tags, and sequences of characters that hang together: with counts c over the training
 part, for a sequence w of n tokens

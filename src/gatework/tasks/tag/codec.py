@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatework.core.errors import BundleError, ConfigError, nearest
+from gatework.core.paths import Search
 from gatework.core.strict_json import parse
+from gatework.tasks.tag.allow import masks
 from gatework.tasks.tag.answer import Settings, Tagged, answer
 from gatework.tasks.tag.labels import Layer
+from gatework.tasks.tag.sentences import cut
 from gatework.tasks.task import Codec
 
 if TYPE_CHECKING:
@@ -60,18 +63,33 @@ class TagCodec(Codec):
 
     def encode(self, example: str | Sequence[str]) -> TagExample:
         if isinstance(example, str):
-            tokens = self.text.tokenize(example)
-            surfaces = [example[token.start : token.end] for token in tokens]
-            parts = [Part(surfaces, [(token.start, token.end) for token in tokens], 0)] if tokens else []
-            return TagExample(
-                example, tuple(parts), tuple(self.text.encode_tokens(one.surfaces) for one in parts), False
-            )
+            return self._running(example)
         offsets, at = [], 0
         for token in example:
             offsets.append((at, at + len(token)))
             at += len(token) + 1
-        whole = (Part(tuple(example), offsets, 0),) if example else ()
-        return TagExample(" ".join(example), whole, tuple(self.text.encode_tokens(one.surfaces) for one in whole), True)
+        parts = (Part(tuple(example), offsets, 0),) if example else ()
+        return self._example(" ".join(example), parts, given=True)
+
+    def _running(self, text: str) -> TagExample:
+        """Running text as sentences of tokens."""
+        offsets = self.text.offsets(text)
+        if self.settings.space and offsets:
+            offsets = _with_spaces(text, offsets)
+        lines = self.text.unit in SINGLE
+        parts = []
+        for tokens in cut(text, offsets, stops=self.settings.cut, lines=lines):
+            places = offsets[tokens.start : tokens.stop]
+            parts.append(Part([text[start:end] for start, end in places], places, tokens.start))
+        return self._example(text, tuple(parts), given=False)
+
+    def _example(self, text: str, parts: tuple[Part, ...], *, given: bool) -> TagExample:
+        sign = self.settings.space
+        encoded = [
+            self.text.encode_tokens([one if one != " " else sign for one in part.surfaces] if sign else part.surfaces)
+            for part in parts
+        ]
+        return TagExample(text, parts, tuple(encoded), given)
 
     def parts(self, encoded: TagExample) -> Sequence[Encoded]:
         return encoded.encoded
@@ -83,24 +101,52 @@ class TagCodec(Codec):
     def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
         return self.text.collate(encoded)
 
+    def search(self, encoded: Sequence[TagExample], **options: Any) -> Search:
+        """The paths and masks that `top_k` and `allow` ask for."""
+        _check(options)
+        allow = options.get("allow")
+        if allow is None:
+            return Search(paths=options.get("top_k") or 1)
+        if len(encoded) != 1:
+            raise ConfigError(f"allow is about the places of one text, got {len(encoded)} texts. Ask one by one.")
+        return Search(paths=options.get("top_k") or 1, allowed=[masks(allow, encoded[0], self.layers[0])])
+
     def decode(
         self, outputs: Sequence[Sequence[Sequence[TagPaths]]], encoded: Sequence[TagExample], **options: Any
     ) -> list[Tagged]:
         """Answers; `outputs` holds for each example, for each of its parts, for each layer, its tag paths."""
         _check(options)
+        top_k, threshold = options.get("top_k"), options.get("threshold")
         return [
-            answer(example, paths, self.layers, self.settings, threshold=options.get("threshold"))
+            answer(example, paths, self.layers, self.settings, top_k=top_k, threshold=threshold)
             for example, paths in zip(encoded, outputs, strict=True)
         ]
 
 
 OPTIONS = ("top_k", "threshold", "allow")
+MOST_PATHS = 1000
+SINGLE = ("glyph", "char", "zh-char")
+"""Units in whose texts every line break ends a sentence."""
 
 
 def _check(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in OPTIONS:
             raise ConfigError(f"{name!r} is no option of tagging. {nearest(name, OPTIONS)}")
+    top_k, threshold = options.get("top_k"), options.get("threshold")
+    if top_k is not None and not 1 <= top_k <= MOST_PATHS:
+        raise ConfigError(f"top_k must be in [1, {MOST_PATHS}], got {top_k}. Leave it out for the best path alone.")
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise ConfigError(f"threshold must be in [0, 1], got {threshold}. Leave it out for every span.")
+
+
+def _with_spaces(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """`offsets` with a token for each blank between two of them."""
+    found = [offsets[0]]
+    for start, end in offsets[1:]:
+        found += [(place, place + 1) for place in range(found[-1][1], start) if text[place] == " "]
+        found.append((start, end))
+    return found
 
 
 def entries_of(layers: Sequence[Layer]) -> dict[str, bytes]:

@@ -26,7 +26,8 @@ from gatework.tasks.classify.survey import file_facts
 from gatework.tasks.tag.codec import entries_of
 from gatework.tasks.tag.labels import BoolArray, Layer, TagTable, label_order
 from gatework.tasks.tag.metrics import NAMES
-from gatework.tasks.tag.sources import Sources, Survey, survey
+from gatework.tasks.tag.sentences import MOST
+from gatework.tasks.tag.sources import SPACE, Sources, Survey, survey
 from gatework.tasks.task import Prepared, Say, silent
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class PreparedTag(Prepared):
     layers: tuple[Layer, ...]
     segment: bool
     """Words are found in characters."""
+    cut: bool
+    """Training sentences hold one sentence each, so that running text is to be cut."""
+    space: str
+    """What training writes for white space; empty where it leaves that out."""
     gold: tuple[npt.NDArray[np.int32], ...]
     """For each layer the true tags of all dev tokens, one sentence after the other, as numbers in `tables`, (N,); -1
     where not known. Tags that only dev has come after the network's own."""
@@ -94,6 +99,8 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
         facts=_facts(sources, parts, held_N, layers),
         layers=layers,
         segment=recipe.data.segment,
+        cut=train.stops / len(train) < MOST,
+        space=SPACE if train.spaces else "",
         gold=tuple(_gold(sources, dev_part, dev_N, known)),
         lexicon_vectors=lexicon_vectors,
         tables=tuple(

@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import ConfigError, DataError
+from gatework.tasks.tag.sentences import inner_stops
 from gatework.tasks.task import Say
 
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.text import Sentence, TagFormat
 
+SPACE = "▁"
+"""The sign that data sets write for a blank that is a token."""
 SAMPLE = 2_000
 """Training sentences that the unit is chosen from."""
 
@@ -107,6 +110,10 @@ class Survey:
     unknown: int
     """Tokens whose tag in the first layer is not known."""
     left_out: Counter[str]
+    stops: int
+    """Signs that end a sentence, inside of sentences."""
+    spaces: int
+    """Sentences with the token SPACE."""
 
     def __len__(self) -> int:
         return len(self.text_N)
@@ -116,12 +123,14 @@ def survey(path: str, sentences: Iterable[Sentence], layers: int, left_out: Coun
     """Look through tagged sentences. `left_out` is what reading them counts."""
     from gatework.text import text_key
 
-    keys, lengths = array("Q"), array("q")
+    keys, lengths, stops, spaces = array("Q"), array("q"), 0, 0
     tags = tuple(Counter[str | None]() for _ in range(layers))
     first: tuple[dict[str, int], ...] = tuple({} for _ in range(layers))
     for sentence in sentences:
         keys.append(text_key(" ".join(sentence.tokens)))
         lengths.append(len(sentence.tokens))
+        stops += inner_stops(sentence.tokens)
+        spaces += SPACE in sentence.tokens
         for counter, lines, row in zip(tags, first, sentence.tags, strict=True):
             counter.update(row)
             if len(counter) > len(lines):
@@ -137,4 +146,6 @@ def survey(path: str, sentences: Iterable[Sentence], layers: int, left_out: Coun
         first_line=first,
         unknown=tags[0][None],
         left_out=left_out,
+        stops=stops,
+        spaces=spaces,
     )

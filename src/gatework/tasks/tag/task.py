@@ -50,6 +50,8 @@ class Tag(Task):
             layers=tuple(layer.name for layer in prepared.layers),
             schemes=tuple(layer.scheme for layer in prepared.layers),
             segment=prepared.segment,
+            cut=prepared.cut,
+            space=prepared.space,
         ).to_dict()
 
     def open_codec(self, config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> TagCodec:
