@@ -22,7 +22,7 @@ def head(network: Network | None = None, *, negatives: int = 20, counts=None) ->
 def test_sampled_loss_is_its_equation():
     made = head()
     o, wanted, drawn = torch.randn(3, 6), [4, 7, 9], [7, 12, 7, 30]
-    table, bias, log_q = made.network.embedding.weight, made.bias_V, made.log_q_V
+    table, bias, log_q = made.network.inputs.embedding.weight, made.bias_V, made.log_q_V
     total = 0.0
     for row, target in zip(o, wanted, strict=True):
         score = {k: (row @ table[k] + bias[k] - log_q[k]).exp() for k in [target, *drawn]}
@@ -106,7 +106,7 @@ def test_trains_what_it_says(sparse):
     assert all(p.grad is not None and p.grad.is_sparse for p in sparse_ones)
     listed = {id(p) for p in dense + sparse_ones}
     assert listed == {id(p) for p in made.parameters() if p.grad is not None and p.grad.to_dense().any()}
-    assert id(made.network.embedding.weight) in listed
+    assert id(made.network.inputs.embedding.weight) in listed
     assert id(made.network.head.weight) not in listed
 
 

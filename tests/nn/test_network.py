@@ -128,14 +128,14 @@ def test_parameters_are_dense_or_sparse_as_said(sparse):
     assert sorted(map(id, listed)) == sorted(map(id, ours.parameters()))
     assert all(p.grad.is_sparse for p in ours.sparse_parameters())
     assert not any(p.grad.is_sparse for p in ours.dense_parameters())
-    assert any(p is ours.embedding.weight for p in ours.sparse_parameters()) == sparse
+    assert any(p is ours.inputs.embedding.weight for p in ours.sparse_parameters()) == sparse
 
 
 def test_frozen_vectors_are_in_neither_list():
     vectors = np.ones((50, 6))
     ours = network(vectors_VE=vectors, freeze_vectors=True)
     listed = {id(p) for p in ours.dense_parameters() + ours.sparse_parameters()}
-    assert id(ours.embedding.weight) not in listed
+    assert id(ours.inputs.embedding.weight) not in listed
     assert (ours.to_weights()["embedding.weight"][1:] == 1).all()
 
 

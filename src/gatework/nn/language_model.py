@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from gatework.core.errors import ConfigError
 from gatework.nn.dropout import dropout
-from gatework.nn.network import Network
 from gatework.nn.tensors import TensorBatch
+from gatework.nn.trunk import Trunk
 
 FLATTENED = 0.75
 """Exponent that draws rare tokens more often than their share (Mikolov et al., arXiv:1310.4546)."""
@@ -39,7 +39,7 @@ class PretrainHead(nn.Module):
     cumulative_V: Tensor
 
     def __init__(
-        self, network: Network, vocabulary_counts: Sequence[int] | npt.NDArray[np.integer], *, negatives: int = 1024
+        self, network: Trunk, vocabulary_counts: Sequence[int] | npt.NDArray[np.integer], *, negatives: int = 1024
     ) -> None:
         """
         Args:
@@ -50,7 +50,7 @@ class PretrainHead(nn.Module):
         """
         super().__init__()
         counts_V = torch.as_tensor(np.array(vocabulary_counts), dtype=torch.float64)
-        vocabulary, width = network.embedding.weight.shape
+        vocabulary, width = network.inputs.embedding.weight.shape
         if counts_V.shape != (vocabulary,) or counts_V.sum() <= 0:
             raise ConfigError(f"vocabulary_counts must be {vocabulary} counts, some above 0, got {len(counts_V)}.")
         self.network, self.negatives = network, negatives
@@ -75,7 +75,7 @@ class PretrainHead(nn.Module):
             return self.bias_V.sum() * 0.0
         # An n-gram that ends at a token holds the token before it, which the backward direction is to predict.
         batch = batch._replace(local_WTM=torch.zeros_like(batch.local_WTM))
-        outputs = self.network.encoder.first_layer(self.network.embed(batch), lengths_B=batch.lengths_W)
+        outputs = self.network.encoder.first_layer(self.network.inputs(batch), lengths_B=batch.lengths_W)
         drawn_K = self._draw()
         chance, training = self.network.dropout, self.training
         losses = []
@@ -87,16 +87,16 @@ class PretrainHead(nn.Module):
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """What pre-training changes and gives sparse gradients."""
-        weight = self.network.embedding.weight
-        return [weight] if weight.requires_grad and self.network.embedding.sparse else []
+        weight = self.network.inputs.embedding.weight
+        return [weight] if weight.requires_grad and self.network.inputs.embedding.sparse else []
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """What pre-training changes with ordinary gradients: first layer, characters, projections, biases."""
         parts: list[nn.Module] = [self.network.encoder.layers[0], self.projections]
-        parts += [self.network.characters] if self.network.characters is not None else []
+        parts += [self.network.inputs.characters] if self.network.inputs.characters is not None else []
         found = [parameter for part in parts for parameter in part.parameters()] + [self.bias_V]
-        weight = self.network.embedding.weight
-        return found + ([weight] if weight.requires_grad and not self.network.embedding.sparse else [])
+        weight = self.network.inputs.embedding.weight
+        return found + ([weight] if weight.requires_grad and not self.network.inputs.embedding.sparse else [])
 
     def _draw(self) -> Tensor:
         uniform_K = torch.rand(self.negatives, dtype=torch.float64, device=self.cumulative_V.device)
@@ -111,7 +111,7 @@ class PretrainHead(nn.Module):
         return nn.functional.softplus(total_N - right_N.float()).mean()
 
     def _vectors(self, tokens: Tensor) -> Tensor:
-        vectors: Tensor = self.network.embedding(tokens)
+        vectors: Tensor = self.network.inputs.embedding(tokens)
         return vectors
 
     def _offset(self, tokens: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatework.core.batch import BertBatch, IntArray, TextBatch
+from gatework.core.batch import BertBatch, IntArray, LexiconBatch, TextBatch
 
 
 class BertTensors(NamedTuple):
@@ -19,6 +19,16 @@ class BertTensors(NamedTuple):
     row_N: Tensor
     begin_N: Tensor
     end_N: Tensor
+
+
+
+
+class TensorLexicon(NamedTuple):
+    """The fields of `LexiconBatch`: int64, and float32 for the weights."""
+
+    slots_L: Tensor
+    rows_L: Tensor
+    weights_L: Tensor
 
 
 class TensorBatch(NamedTuple):
@@ -32,11 +42,14 @@ class TensorBatch(NamedTuple):
     ngram_starts_B: Tensor
     local_WTM: Tensor
     characters_WTK: Tensor | None = None
+    lexicon: TensorLexicon | None = None
 
     def to(self, device: torch.device | str) -> TensorBatch:
         """The batch on a device. Lengths and sequence numbers stay on the CPU, where the shapes are planned."""
         characters = None if self.characters_WTK is None else self.characters_WTK.to(device)
+        lexicon = None if self.lexicon is None else TensorLexicon(*(part.to(device) for part in self.lexicon))
         return self._replace(
+            lexicon=lexicon,
             tokens_WT=self.tokens_WT.to(device),
             ngram_rows_N=self.ngram_rows_N.to(device),
             ngram_starts_B=self.ngram_starts_B.to(device),
@@ -56,12 +69,18 @@ def to_tensors(batch: TextBatch) -> TensorBatch:
         ngram_starts_B=_tensor(batch.ngram_starts_B),
         local_WTM=_tensor(batch.local_WTM),
         characters_WTK=None if batch.characters_WTK is None else _tensor(batch.characters_WTK),
+        lexicon=None if batch.lexicon is None else _lexicon(batch.lexicon),
     )
 
 
 def bert_tensors(batch: BertBatch) -> BertTensors:
     """The rows of a BERT as tensors."""
     return BertTensors(*map(_tensor, batch))
+
+
+def _lexicon(lexicon: LexiconBatch) -> TensorLexicon:
+    weights = np.ascontiguousarray(lexicon.weights_L, dtype=np.float32)
+    return TensorLexicon(_tensor(lexicon.slots_L), _tensor(lexicon.rows_L), torch.from_numpy(weights))
 
 
 def _tensor(values: IntArray) -> Tensor:

@@ -22,6 +22,8 @@ def weight_shapes(architecture: Architecture) -> Shapes:
     if a.bert is not None:
         shapes |= bert_shapes(a.bert) if a.bert.inside else {}
         shapes |= {"bert.mix": (len(a.bert.chosen),), "bert.gamma": (1,)} if a.bert.mixed else {}
+    if a.lexicon_rows:
+        shapes["lexicon.weight"] = (a.lexicon_rows + 1, a.lexicon_embedding)
     shapes |= _encoder_shapes(a)
     if a.attention:
         width = a.encoder.outputs
@@ -30,9 +32,9 @@ def weight_shapes(architecture: Architecture) -> Shapes:
             "attention.b_A": (a.attention,),
             "attention.v_A": (a.attention,),
         }
-    if a.ngram_rows:
-        shapes["ngrams.weight"] = (a.ngram_rows, a.outputs)
-    return shapes | {"head.weight": (a.outputs, a.head_inputs), "head.bias": (a.outputs,)}
+    if a.wide_outputs:
+        shapes["ngrams.weight"] = (a.ngram_rows, a.wide_outputs)
+    return shapes | _head_shapes(a)
 
 
 def bert_shapes(bert: Bert) -> Shapes:
@@ -81,6 +83,21 @@ def check_shapes(architecture: Architecture, weights: TensorFile, *, source: str
 def directions(architecture: Architecture) -> tuple[str, ...]:
     """Names of the directions each layer reads in."""
     return ("forward", "backward") if architecture.encoder.bidirectional else ("forward",)
+
+
+def layer_names(layer: int) -> tuple[str, str]:
+    """What the names of a tag layer's head and of its CRF begin with."""
+    return (f"also.{layer - 1}.",) * 2 if layer else ("head.", "crf.")
+
+
+def _head_shapes(architecture: Architecture) -> Shapes:
+    shapes: Shapes = {}
+    for layer, outputs in enumerate(architecture.layers):
+        head, crf = layer_names(layer)
+        shapes |= {f"{head}weight": (outputs, architecture.head_inputs), f"{head}bias": (outputs,)}
+        if architecture.decoder == "crf":
+            shapes |= {f"{crf}transitions": (outputs, outputs), f"{crf}start": (outputs,), f"{crf}end": (outputs,)}
+    return shapes
 
 
 def _encoder_shapes(architecture: Architecture) -> Shapes:
