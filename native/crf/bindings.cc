@@ -98,6 +98,21 @@ struct Call {
         require(good, std::string(name) + " does not fit the emissions");
     }
 
+    // Makes `tags` the gold path, checked. What is returned says where they lie, and must live as long as the call.
+    Places follow(const Strided<const std::int64_t>& tags) {
+        Places places(tags, 0, running, batch.sequences);
+        batch.gold = tags.data();
+        batch.gold_rows = places.rows();
+        bool good = true;
+        for (std::int64_t b = 0; b < batch.sequences; ++b)
+            for (std::int64_t t = 0; t < batch.lengths[b]; ++t) {
+                const std::int64_t tag = batch.gold[batch.gold_rows.at(t, b)];
+                good = good && tag >= 0 && tag < model.tags;
+            }
+        require(good, "a tag is below 0 or not below the number of tags");
+        return places;
+    }
+
 private:
     std::vector<std::int64_t> check(
         const Strided<const float>& emissions, const Array<const std::int64_t, 1>& lengths,
@@ -128,12 +143,6 @@ private:
     }
 };
 
-template <class Body>
-void each_row(const Call& call, const Body& body) {
-    for (std::int64_t b = 0; b < call.batch.sequences; ++b)
-        for (std::int64_t t = 0; t < call.batch.lengths[b]; ++t) body(t, b);
-}
-
 void forward_backward_(
     const std::string& level, Strided<const float> emissions, Array<const std::int64_t, 1> lengths,
     Array<const float, 2> transitions, Array<const float, 1> start, Array<const float, 1> end,
@@ -156,24 +165,34 @@ void forward_backward_(
                 "gradients have the wrong shape");
     }
     std::optional<Places> gold_places, gradient_places;
-    if (gold) gold_places.emplace(*gold, 0, call.running, call.batch.sequences);
+    if (gold) gold_places.emplace(call.follow(*gold));
     if (wanted) gradient_places.emplace(*d_emissions, 1, call.running, call.batch.sequences);
-    if (gold) {
-        call.batch.gold = gold->data();
-        call.batch.gold_rows = gold_places->rows();
-        bool good = true;
-        each_row(call, [&](std::int64_t t, std::int64_t b) {
-            const std::int64_t tag = call.batch.gold[call.batch.gold_rows.at(t, b)];
-            good = good && tag >= 0 && tag < call.model.tags;
-        });
-        require(good, "a tag is below 0 or not below the number of tags");
-    }
     Gradients gradients{};
     if (wanted)
         gradients = {weights ? weights->data() : nullptr, d_emissions->data(), gradient_places->rows(),
                      d_transitions->data(), d_start->data(), d_end->data()};
     nb::gil_scoped_release release;
-    forward_backward(kernels, call.model, call.batch, nll.data(), wanted ? &gradients : nullptr);
+    forward_backward(kernels, call.model, call.batch, nll.data(), wanted ? &gradients : nullptr, nullptr);
+}
+
+void path_marginals_(
+    const std::string& level, Strided<const float> emissions, Array<const std::int64_t, 1> lengths,
+    Array<const float, 2> transitions, Array<const float, 1> start, Array<const float, 1> end,
+    Strided<const std::int64_t> tags, Array<float, 1> nll, Strided<float> p, Strided<float> step) {
+    const Kernels& kernels = level_named(level);
+    Call call(emissions, lengths, transitions, start, end);
+    require(nll.shape(0) == lengths.shape(0), "nll must have one entry a sequence");
+    call.fits(tags, false, "tags");
+    call.fits(p, false, "p");
+    call.fits(step, false, "step");
+    bool alike = true;
+    for (std::size_t d = 0; d < p.ndim(); ++d) alike = alike && p.stride(d) == step.stride(d);
+    require(alike, "p and step must lie alike");
+    const Places places(p, 0, call.running, call.batch.sequences);
+    const Places gold_places = call.follow(tags);
+    const PathShares path{p.data(), step.data(), places.rows()};
+    nb::gil_scoped_release release;
+    forward_backward(kernels, call.model, call.batch, nll.data(), nullptr, &path);
 }
 
 void viterbi_(
@@ -220,6 +239,9 @@ void bind(nb::module_& module) {
             "transitions"_a.noconvert(), "start"_a.noconvert(), "end"_a.noconvert(), "gold"_a.noconvert().none(),
             "weights"_a.noconvert().none(), "nll"_a.noconvert(), "d_emissions"_a.noconvert().none(),
             "d_transitions"_a.noconvert().none(), "d_start"_a.noconvert().none(), "d_end"_a.noconvert().none());
+    crf.def("path_marginals", &path_marginals_, "level"_a, "emissions"_a.noconvert(), "lengths"_a.noconvert(),
+            "transitions"_a.noconvert(), "start"_a.noconvert(), "end"_a.noconvert(), "tags"_a.noconvert(),
+            "nll"_a.noconvert(), "p"_a.noconvert(), "step"_a.noconvert());
     crf.def("viterbi", &viterbi_, "level"_a, "emissions"_a.noconvert(), "lengths"_a.noconvert(),
             "transitions"_a.noconvert(), "start"_a.noconvert(), "end"_a.noconvert(), "tags"_a.noconvert(),
             "scores"_a.noconvert());

@@ -69,6 +69,14 @@ struct Gradients {
     float* d_end;
 };
 
+// Along the gold path instead, placed like its tags: p[t] = P(y_t) and step[t] = P(y_t | y_t-1), step[0] = p[0]; a step from
+// a tag of probability 0 is 0. Zeros past each length.
+struct PathShares {
+    float* p;
+    float* step;
+    Rows rows;
+};
+
 // What a level makes of a model, once a call. `floats` is 64-byte aligned, `prepared_floats` long.
 struct Prepared {
     Model model;
@@ -87,11 +95,12 @@ struct Kernels {
 
     // Up to `together` sequences, order[first] onwards: nll, and with `gradients` d_emissions and the transitions' counts.
     // counts, (K rounded up to 4) x K' doubles, is added to: expected counts without their factor exp(transition).
+    // With `path`, which excludes gradients, the path's shares.
     // inexact[i] becomes true for a sequence whose results must come from `exact`; it has added nothing to counts.
     void (*prepare)(Prepared& prepared);
     void (*forward_backward)(
         const Prepared& prepared, const Batch& batch, std::int64_t first, int count, float* nll,
-        const Gradients* gradients, float* scratch, double* counts, bool* inexact);
+        const Gradients* gradients, const PathShares* path, float* scratch, double* counts, bool* inexact);
     // The factor: counts[i, j] *= exp(transitions[i, j] - largest).
     void (*weigh)(const Prepared& prepared, double* counts);
 
@@ -111,7 +120,7 @@ const Kernels& level(int index);
 // counts (row length `stride`), weight included. `scratch` holds (L + 3) x K doubles. NaN where a score is NaN or +inf.
 void exact(
     const Model& model, const Batch& batch, std::int64_t sequence, float* nll, const Gradients* gradients,
-    double* counts, std::int64_t stride, double* scratch);
+    const PathShares* path, double* counts, std::int64_t stride, double* scratch);
 
 // Score of the gold path, float64.
 double gold_score(const Model& model, const Batch& batch, std::int64_t sequence);
@@ -122,7 +131,8 @@ void n_best_of(
     std::int64_t path_stride, float* scores);
 
 // Whole batches, in threads. These allocate and may throw std::bad_alloc.
-void forward_backward(const Kernels& kernels, const Model& model, Batch batch, float* nll, const Gradients* gradients);
+void forward_backward(
+    const Kernels& kernels, const Model& model, Batch batch, float* nll, const Gradients* gradients, const PathShares* path);
 void viterbi(const Kernels& kernels, const Model& model, Batch batch, std::int64_t* tags, Rows tag_rows, float* scores);
 
 // The `best` paths of highest score of each sequence, highest first, float64; ties as in Viterbi. Path n of a sequence

@@ -495,9 +495,24 @@ static void count_moves(const Group& g, const bool* leave_out, float* sums, doub
     if (held) add_up(sums, size, counts);
 }
 
+// After step t of a sequence: the share of its tag there, and of the move from it.
+static GATEWORK_INLINE void follow(
+    const Group& g, int m, std::int64_t t, const Batch& batch, const float* rows, const float* d_row,
+    const PathShares& path) {
+    const std::int64_t b = g.sequence[m], tag = batch.gold[batch.gold_rows.at(t, b)];
+    const float p = d_row[tag];
+    path.p[path.rows.at(t, b)] = p > 1.0f ? 1.0f : p;
+    if (t == 0) path.step[path.rows.at(0, b)] = path.p[path.rows.at(0, b)];
+    if (t + 1 >= g.length[m]) return;
+    const std::int64_t next = batch.gold[batch.gold_rows.at(t + 1, b)];
+    const float both = g.a[m][t * g.columns + tag] * rows[tag * g.columns + next] * g.x[m][(t + 1) * g.columns + next];
+    const float step = p > 0.0f ? both / p : 0.0f * p;
+    path.step[path.rows.at(t + 1, b)] = step > 1.0f ? 1.0f : step;
+}
+
 static void forward_backward(
     const Prepared& prepared, const Batch& batch, std::int64_t first, int count, float* nll, const Gradients* gradients,
-    float* scratch, double* counts, bool* inexact) {
+    const PathShares* path, float* scratch, double* counts, bool* inexact) {
     const Model& model = prepared.model;
     const Weights w(prepared.floats, model.tags);
     Group g = make_group(model.tags, batch, first, count, scratch);
@@ -525,20 +540,23 @@ static void forward_backward(
         }
         nll[g.sequence[m]] = (float)(batch.gold ? log_z - gold_score(model, batch, g.sequence[m]) : log_z);
     }
-    if (gradients) {
+    if (gradients || path) {
         for (std::int64_t t = g.length[0] - 1; t >= 0; --t) {
             const int running = g.running(t), going_on = g.running(t + 1);
             for (int m = 0; m < going_on; ++m) in[m] = g.x[m] + (t + 1) * columns;
             if (going_on) product<SumOfProducts>(w.backward, model.tags, going_on, in, g.sum);
             for (int m = 0; m < running; ++m) {
                 const std::int64_t b = g.sequence[m];
-                const float weight = gradients->weights ? gradients->weights[b] : 1.0f;
-                float* d_row = gradients->d_emissions + gradients->rows.at(t, b);
+                const float weight = gradients && gradients->weights ? gradients->weights[b] : 1.0f;
+                float* d_row = path ? g.sum[m] : gradients->d_emissions + gradients->rows.at(t, b);
                 if (m < going_on)
                     end_backward(g, m, t, g.sum[m], w.unleft, true, weight, d_row);
                 else
                     end_backward(g, m, t, w.end, nullptr, false, weight, d_row);
-                if (batch.gold) d_row[batch.gold[batch.gold_rows.at(t, b)]] -= weight;
+                if (path)
+                    follow(g, m, t, batch, w.rows, d_row, *path);
+                else if (batch.gold)
+                    d_row[batch.gold[batch.gold_rows.at(t, b)]] -= weight;
             }
         }
     }

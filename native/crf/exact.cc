@@ -41,9 +41,11 @@ bool spoiled(const Model& model, const Batch& batch, std::int64_t b) {
 }
 
 void fill_with_nan(
-    const Model& model, const Batch& batch, std::int64_t b, float* nll, const Gradients* gradients, double* counts,
-    std::int64_t stride) {
+    const Model& model, const Batch& batch, std::int64_t b, float* nll, const Gradients* gradients,
+    const PathShares* path, double* counts, std::int64_t stride) {
     *nll = NAN;
+    for (std::int64_t t = 0; path && t < batch.lengths[b]; ++t)
+        path->p[path->rows.at(t, b)] = path->step[path->rows.at(t, b)] = NAN;
     if (!gradients) return;
     for (std::int64_t t = 0; t < batch.lengths[b]; ++t)
         for (std::int64_t k = 0; k < model.tags; ++k) gradients->d_emissions[gradients->rows.at(t, b) + k] = NAN;
@@ -69,10 +71,10 @@ double gold_score(const Model& model, const Batch& batch, std::int64_t b) {
 }
 
 void exact(
-    const Model& model, const Batch& batch, std::int64_t b, float* nll, const Gradients* gradients, double* counts,
-    std::int64_t stride, double* scratch) {
+    const Model& model, const Batch& batch, std::int64_t b, float* nll, const Gradients* gradients,
+    const PathShares* path, double* counts, std::int64_t stride, double* scratch) {
     const std::int64_t tags = model.tags, length = batch.lengths[b];
-    if (spoiled(model, batch, b)) return fill_with_nan(model, batch, b, nll, gradients, counts, stride);
+    if (spoiled(model, batch, b)) return fill_with_nan(model, batch, b, nll, gradients, path, counts, stride);
     const auto emissions = [&](std::int64_t t) { return batch.emissions + batch.rows.at(t, b); };
     LogSums sums{scratch, scratch + tags, tags};
     double *beta = scratch + 2 * tags, *alpha = scratch + 3 * tags;
@@ -105,15 +107,15 @@ void exact(
         for (std::int64_t k = 0; k < tags; ++k) sum += std::exp(last[k] + beta[k] - largest);
     const double log_z = largest == kNever ? kNever : largest + std::log(sum);
     // No path is allowed: logZ is -inf, and shares of it mean nothing.
-    if (log_z == kNever && (gradients || batch.gold)) {
-        fill_with_nan(model, batch, b, nll, gradients, counts, stride);
+    if (log_z == kNever && (gradients || path || batch.gold)) {
+        fill_with_nan(model, batch, b, nll, gradients, path, counts, stride);
         if (!batch.gold) *nll = (float)kNever;
         return;
     }
     *nll = (float)(batch.gold ? log_z - gold_score(model, batch, b) : log_z);
-    if (!gradients) return;
+    if (!gradients && !path) return;
 
-    const double weight = gradients->weights ? (double)gradients->weights[b] : 1.0;
+    const double weight = gradients && gradients->weights ? (double)gradients->weights[b] : 1.0;
     for (std::int64_t t = length - 1; t >= 0; --t) {
         const double* now = alpha + t * tags;
         if (t + 1 < length) {
@@ -129,11 +131,23 @@ void exact(
                     for (std::int64_t j = 0; j < tags; ++j) {
                         const double score = (double)row[j] + beta[j], share = now[i] + score - log_z;
                         if (score - top > kNothing) total += std::exp(score - top);
-                        if (share > kNothing) counts[i * stride + j] += weight * std::exp(share);
+                        if (gradients && share > kNothing) counts[i * stride + j] += weight * std::exp(share);
                     }
                 sums.sum[i] = top == kNever ? kNever : top + std::log(total);
             }
+            if (path) {
+                const std::int64_t tag = batch.gold[batch.gold_rows.at(t, b)], next = batch.gold[batch.gold_rows.at(t + 1, b)];
+                const double step = (double)model.transitions[tag * tags + next] + beta[next] - sums.sum[tag];
+                path->step[path->rows.at(t + 1, b)] = sums.sum[tag] == kNever ? 0.0f : (float)std::exp(step);
+            }
             for (std::int64_t k = 0; k < tags; ++k) beta[k] = sums.sum[k];
+        }
+        if (path) {
+            const std::int64_t tag = batch.gold[batch.gold_rows.at(t, b)];
+            path->p[path->rows.at(t, b)] = (float)std::exp(now[tag] + beta[tag] - log_z);
+            if (t == 0) path->step[path->rows.at(0, b)] = path->p[path->rows.at(0, b)];
+            for (std::int64_t k = 0; k < tags; ++k) beta[k] += (double)emissions(t)[k];
+            continue;
         }
         float* out = gradients->d_emissions + gradients->rows.at(t, b);
         for (std::int64_t k = 0; k < tags; ++k) out[k] = (float)(weight * std::exp(now[k] + beta[k] - log_z));

@@ -95,7 +95,9 @@ void clear_padding(const Batch& batch, std::int64_t b, T* rows, Rows places, std
 
 }  // namespace
 
-void forward_backward(const Kernels& kernels, const Model& model, Batch batch, float* nll, const Gradients* gradients) {
+void forward_backward(
+    const Kernels& kernels, const Model& model, Batch batch, float* nll, const Gradients* gradients,
+    const PathShares* path) {
     const std::int64_t tags = model.tags, columns = kernels.padded(tags), rows = (tags + 3) / 4 * 4;
     const std::int64_t size = gradients ? rows * columns : 0;  // of one part's counts
     const std::int64_t room = gradients ? std::max<std::int64_t>(kPartBytes / (8 * size), 1) : kMostParts;
@@ -118,7 +120,7 @@ void forward_backward(const Kernels& kernels, const Model& model, Batch batch, f
         for (std::int64_t first = begin; first < end; first += kernels.together) {
             const int count = (int)std::min<std::int64_t>(kernels.together, end - first);
             kernels.forward_backward(
-                prepared, batch, first, count, nll, gradients, room, mine, inexact.get() + (first - begin));
+                prepared, batch, first, count, nll, gradients, path, room, mine, inexact.get() + (first - begin));
         }
         if (gradients) kernels.weigh(prepared, mine);
         std::unique_ptr<double[]> log_scratch;
@@ -127,7 +129,11 @@ void forward_backward(const Kernels& kernels, const Model& model, Batch batch, f
             if (inexact[(std::size_t)(place - begin)]) {
                 // The first is the longest.
                 if (!log_scratch) log_scratch.reset(new double[(std::size_t)((length + 3) * tags)]);
-                exact(model, batch, b, nll + b, gradients, mine, columns, log_scratch.get());
+                exact(model, batch, b, nll + b, gradients, path, mine, columns, log_scratch.get());
+            }
+            if (path) {
+                clear_padding(batch, b, path->p, path->rows, 1);
+                clear_padding(batch, b, path->step, path->rows, 1);
             }
             if (!gradients) continue;
             clear_padding(batch, b, gradients->d_emissions, gradients->rows, tags);

@@ -98,9 +98,9 @@ Result run(const Case& one, const Kernels& kernels) {
     r.d_end.assign(tags, kNaN);
     const Gradients gradients{one.with_weights ? one.weights.data() : nullptr, r.d_emissions.data(), scores_at,
                               r.d_transitions.data(), r.d_start.data(), r.d_end.data()};
-    forward_backward(kernels, model, batch, r.nll.data(), &gradients);
+    forward_backward(kernels, model, batch, r.nll.data(), &gradients, nullptr);
     Floats alone((std::size_t)one.sequences, kNaN);
-    forward_backward(kernels, model, batch, alone.data(), nullptr);
+    forward_backward(kernels, model, batch, alone.data(), nullptr, nullptr);
     for (std::size_t b = 0; b < alone.size(); ++b)
         if (std::memcmp(&alone[b], &r.nll[b], sizeof(float)) != 0 && !(std::isnan(alone[b]) && std::isnan(r.nll[b])))
             fail("crf: %s: nll %.9g without gradients, %.9g with", kernels.level, alone[b], r.nll[b]);

@@ -88,6 +88,19 @@ class crf:
         d_end: _F32 | None,
     ) -> None: ...
     @staticmethod
+    def path_marginals(
+        level: str,
+        emissions: _F32,
+        lengths: _I64,
+        transitions: _F32,
+        start: _F32,
+        end: _F32,
+        tags: _I64,
+        nll: _F32,
+        p: _F32,
+        step: _F32,
+    ) -> None: ...
+    @staticmethod
     def viterbi(
         level: str,
         emissions: _F32,

@@ -441,9 +441,9 @@ def test_mistakes_are_errors(level):
     for bad in (-1, 5):
         wrong = tags.copy()
         wrong[3, 0] = bad
-        with pytest.raises(DataError, match="a tag is below 0 or not below the number of tags"):
+        with pytest.raises(DataError, match="a tag is below"):
             crf.nll_and_gradients(e, wrong, lengths, scores, level=level)
-        with pytest.raises(DataError, match="a tag is below 0 or not below the number of tags"):
+        with pytest.raises(DataError, match="a tag is below"):
             crf.nll(e, wrong, lengths, scores, level=level)
     with pytest.raises(DataError, match="tags have shape"):
         crf.nll(e, tags[:2], lengths, scores, level=level)
@@ -459,3 +459,126 @@ def test_mistakes_are_errors(level):
         crf.n_best(e, lengths, scores, 0, level=level)
     with pytest.raises(ConfigError, match="level"):
         crf.viterbi(e, lengths, scores, level="avx1024")
+
+
+def path_shares(arrays, path):
+    """P(y_t) and P(y_t | y_t-1) along a path, by the oracle's pairs of every path that agrees so far."""
+    want = answer(oracle.expectations, arrays)
+    e, transitions, start, end = arrays
+    p = want.tags_LK[np.arange(len(path)), path]
+    step = p.copy()
+    for t in range(1, len(path)):
+        # What lies before t does not matter to a step from a known tag: the sequence from t - 1 on, its first tag held.
+        held = e[t - 1 :].copy()
+        held[0, np.arange(e.shape[1]) != path[t - 1]] = -np.inf
+        step[t] = oracle.expectations(held, transitions, np.zeros_like(start), end).tags_LK[1, path[t]]
+    return p, step
+
+
+@EVERY_LEVEL
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("K", [1, 2, 5, 17, 33])
+def test_path_marginals(level, K, scale):
+    rng = np.random.default_rng(K)
+    case = random_case(rng, 9, K, [9, 0, 1, 5, 9, 2, 3], scale=scale, forbid=0.3 if K > 2 else 0.0)
+    tags, _ = crf.viterbi(case.e_TBK, case.lengths_B, case.scores, level=level)
+    second = crf.n_best(case.e_TBK, case.lengths_B, case.scores, 2, level=level)[0][1]
+    for paths in (tags, second):
+        got = crf.path_marginals(case.e_TBK, paths, case.lengths_B, case.scores, level=level)
+        nll_B = crf.nll(case.e_TBK, paths, case.lengths_B, case.scores, level=level)
+        np.testing.assert_array_equal(got.nll_B, nll_B)
+        for b, length in enumerate(case.lengths_B):
+            arrays, _ = case.sequence(b)
+            p, step = path_shares(arrays, paths[:length, b]) if length and K > 1 else (np.ones(length),) * 2
+            np.testing.assert_allclose(got.p[:length, b], p, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(got.step[:length, b], np.where(np.roll(p, 1) > 0, step, 0), rtol=1e-3, atol=1e-4)
+            assert not got.p[length:, b].any()
+            assert not got.step[length:, b].any()
+
+
+@EVERY_LEVEL
+def test_probability_of_a_span_by_every_path_listed(level):
+    rng = np.random.default_rng(4)
+    case = random_case(rng, 5, 3, [5], scale=2.0, spoil_padding=False)
+    arrays, _ = case.sequence(0)
+    listed = oracle.enumerate_paths(*arrays)
+    share = np.exp(listed.scores - listed.scores.max())
+    share /= share.sum()
+    tags = np.array(listed.tags[7])
+    got = crf.path_marginals(case.e_TBK, tags[:, None], case.lengths_B, case.scores, level=level)
+    np.testing.assert_allclose(np.exp(-got.nll_B[0]), share[7], rtol=1e-5)
+    for first in range(5):
+        for last in range(first, 5):
+            span = slice(first, last + 1)
+            want = sum(p for path, p in zip(listed.tags, share, strict=True) if path[span] == tuple(tags[span]))
+            chain = got.p[first, 0] * np.prod(got.step[first + 1 : last + 1, 0])
+            np.testing.assert_allclose(chain, want, rtol=1e-4)
+
+
+@EVERY_LEVEL
+def test_path_marginals_of_packed_rows_and_of_nothing_allowed(level):
+    rng = np.random.default_rng(6)
+    case = random_case(rng, 6, 4, [6, 4, 4, 1], spoil_padding=False)
+    running = [(case.lengths_B > t).sum() for t in range(6)]
+    packed = np.concatenate([case.e_TBK[t, :n] for t, n in enumerate(running)])
+    tags = np.concatenate([case.tags_TB[t, :n] for t, n in enumerate(running)])
+    want = crf.path_marginals(case.e_TBK, case.tags_TB, case.lengths_B, case.scores, level=level)
+    got = crf.path_marginals(packed, tags, case.lengths_B, case.scores, level=level)
+    for name in ("p", "step"):
+        rows = np.concatenate([getattr(want, name)[t, :n] for t, n in enumerate(running)])
+        np.testing.assert_array_equal(getattr(got, name), rows)
+    never = case.scores._replace(end_K=np.full(4, -np.inf, np.float32))
+    nothing = crf.path_marginals(case.e_TBK, case.tags_TB, case.lengths_B, never, level=level)
+    assert np.isnan(nothing.p[:6, 0]).all()
+    with pytest.raises(DataError, match="tag"):
+        crf.path_marginals(case.e_TBK, case.tags_TB + 9, case.lengths_B, case.scores, level=level)
+
+
+@EVERY_LEVEL
+@pytest.mark.parametrize("forbid", [0.0, 0.4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_unknown_tags_by_every_path_listed(level, forbid, weighted):
+    """log Z minus the log of what agrees with the known tags, and its gradients as differences of expectations."""
+    rng = np.random.default_rng(9)
+    case = random_case(rng, 5, 3, [5, 3, 0, 5, 1], scale=2.0, forbid=forbid)
+    tags = case.tags_TB.copy()
+    for b, length in enumerate(case.lengths_B):  # known tags of paths that are allowed
+        if length:
+            arrays, _ = case.sequence(b)
+            listed = oracle.enumerate_paths(*arrays)
+            tags[:length, b] = listed.tags[int(np.isfinite(listed.scores).sum()) // 2]
+    tags[1:3, 0], tags[0, 1], tags[:, 3], tags[0, 4] = -1, -1, -1, -1
+    weights_B = np.array([1.0, 2.0, 3.0, 0.5, 1.5], dtype=np.float32) if weighted else None
+    nll_B, gradients = crf.nll_and_gradients(
+        case.e_TBK, tags, case.lengths_B, case.scores, weights_B=weights_B, level=level
+    )
+    np.testing.assert_array_equal(crf.nll(case.e_TBK, tags, case.lengths_B, case.scores, level=level), nll_B)
+    moves = np.zeros((3, 3))
+    for b, length in enumerate(case.lengths_B):
+        if not length:
+            assert nll_B[b] == 0
+            continue
+        arrays, _ = case.sequence(b)
+        known = tags[:length, b]
+        held = arrays[0].copy()
+        held[(known[:, None] >= 0) & (known[:, None] != np.arange(3))] = -np.inf
+        listed = oracle.enumerate_paths(*arrays)
+        agree = [all(k in (-1, y) for k, y in zip(known, path, strict=True)) for path in listed.tags]
+        weight = np.exp(listed.scores)
+        np.testing.assert_allclose(nll_B[b], np.log(weight.sum() / weight[agree].sum()), rtol=0, atol=2e-5)
+        free, fixed = oracle.expectations(*arrays), oracle.expectations(held, *arrays[1:])
+        factor = weights_B[b] if weighted else 1.0
+        want = factor * (free.tags_LK - fixed.tags_LK)
+        np.testing.assert_allclose(gradients.emissions[:length, b], want, rtol=0, atol=1e-5)
+        moves += factor * (free.moves_KK - fixed.moves_KK)
+    np.testing.assert_allclose(gradients.transitions_KK, np.where(np.isfinite(case.scores[0]), moves, 0), atol=1e-5)
+    assert nll_B[3] == pytest.approx(0, abs=1e-5), "nothing known, nothing to learn"
+
+
+def test_unknown_tags_that_are_no_tags():
+    case = random_case(np.random.default_rng(1), 4, 3, [4, 2])
+    for wrong in (-2, 3):
+        tags = np.where(np.arange(4)[:, None] == 0, -1, case.tags_TB)
+        tags[1, 0] = wrong
+        with pytest.raises(DataError, match="tag is below -1 or not below the number of tags"):
+            crf.nll(case.e_TBK, tags, case.lengths_B, case.scores)

@@ -30,11 +30,13 @@ __all__ = [
     "Gradients",
     "Scores",
     "constrain",
+    "PathShares",
     "log_partition",
     "marginals",
     "n_best",
     "nll",
     "nll_and_gradients",
+    "path_marginals",
     "viterbi",
 ]
 
@@ -61,10 +63,15 @@ def constrain(scores: Scores, allowed: Constraints) -> Scores:
 def nll(emissions: Any, tags: Any, lengths_B: Any, scores: Scores, *, level: str | None = None) -> Float32:
     """log Z minus the score of each sequence's path `tags`: (B,).
 
+    A tag of -1 is unknown: then it is log Z minus the log of what all paths that agree with the known tags weigh.
     A forbidden path has nll inf. Where no path at all is allowed, or a score is NaN or +inf, nll is NaN.
     Raises: DataError: shapes, lengths or tags do not fit.
     """
-    return _forward(_Call(emissions, lengths_B, scores, level), tags)
+    call = _Call(emissions, lengths_B, scores, level)
+    gold, held = _known(call, tags)
+    if held is None:
+        return _forward(call, gold)
+    return _minus(_forward(call, None), _forward(held, None))
 
 
 def log_partition(emissions: Any, lengths_B: Any, scores: Scores, *, level: str | None = None) -> Float32:
@@ -81,13 +88,54 @@ def nll_and_gradients(
     weights_B: Any = None,
     level: str | None = None,
 ) -> tuple[Float32, Gradients]:
-    """nll of each sequence, unweighted, and the gradients of sum(weights_B * nll_B), weights 1 unless given.
+    """`nll` of each sequence, unweighted, and the gradients of sum(weights_B * nll_B), weights 1 unless given.
 
     The same bits whatever the number of threads; a sequence's own rows have the same bits alone as in any batch, at one
     level. A score of -inf has gradient 0 in the transitions, in start and in end.
     Raises: DataError: shapes, lengths or tags do not fit.
     """
-    return _forward_backward(_Call(emissions, lengths_B, scores, level), tags, weights_B)
+    call = _Call(emissions, lengths_B, scores, level)
+    gold, held = _known(call, tags)
+    if held is None:
+        return _forward_backward(call, gold, weights_B)
+    all_B, gradients = _forward_backward(call, None, weights_B)
+    held_B, fewer = _forward_backward(held, None, weights_B)
+    for part, less in zip(gradients, fewer, strict=True):
+        part -= less
+    return _minus(all_B, held_B), gradients
+
+
+class PathShares(NamedTuple):
+    """What `path_marginals` says of a path for each sequence."""
+
+    nll_B: Float32
+    """Minus its log-probability."""
+    p: Float32
+    """P(its tag) at each token, placed like the tags, zero past each length."""
+    step: Float32
+    """P(its tag | its tag before), and at the first token P(its tag)."""
+
+
+def path_marginals(
+    emissions: Any, tags: Any, lengths_B: Any, scores: Scores, *, level: str | None = None
+) -> PathShares:
+    """How probable paths are, token by token: P(y_s..y_e) = p[s] * step[s + 1] * ... * step[e], exactly.
+
+    A step from a tag of probability 0 is 0. NaN where no path is allowed.
+    Raises: DataError: shapes, lengths or tags do not fit.
+    """
+    call = _Call(emissions, lengths_B, scores, level)
+    path = call.tags(tags)
+    shares = PathShares(np.empty(call.batch, dtype=np.float32), *(np.empty(path.shape, np.float32) for _ in range(2)))
+    if call.native is not None:
+        call.compiled(call.native.path_marginals, call.level, *call.arrays, path, *shares)
+        return shares
+    shares.p[:], shares.step[:] = 0.0, 0.0
+    for b, rows in call.sequences():
+        e_LK, tags_L = call.emissions[rows], path[rows]
+        shares.nll_B[b] = _minus_gold(call, definition.log_partition(e_LK, call.scores), rows, tags_L)
+        shares.p[rows], shares.step[rows] = definition.path_shares(e_LK, call.scores, tags_L)
+    return shares
 
 
 def marginals(emissions: Any, lengths_B: Any, scores: Scores, *, level: str | None = None) -> Float32:
@@ -207,8 +255,33 @@ def _cannot(call: _Call, error: Exception) -> DataError:
     return DataError(f"a CRF of {call.emissions.shape[-1]} tags cannot take this: {error}.")
 
 
-def _forward(call: _Call, tags: Any) -> Float32:
-    gold = None if tags is None else call.tags(tags)
+def _known(call: _Call, tags: Any) -> tuple[Int64, _Call | None]:
+    """The gold tags; and, where some are unknown, the same call with emissions that allow nothing but the known."""
+    gold = call.tags(tags)
+    if not gold.size or gold.min() >= 0:
+        return gold, None
+    call.check()
+    live = np.zeros(gold.shape, dtype=bool)
+    for _, rows in call.sequences():
+        live[rows] = True
+    gold, count = np.where(live, gold, 0), call.emissions.shape[-1]
+    if (gold < -1).any() or (gold >= count).any():
+        raise _cannot(call, ValueError("a tag is below -1 or not below the number of tags"))
+    unknown = gold[..., None] == -1
+    if not unknown.any():
+        return gold, None
+    allowed = unknown | (gold[..., None] == np.arange(count))
+    held = np.where(allowed, call.emissions, np.float32(-np.inf))
+    return gold, _Call(held, call.lengths, call.scores, call.level)
+
+
+def _minus(all_B: Float32, held_B: Float32) -> Float32:
+    """log Z less its part; NaN where nothing is allowed at all."""
+    with np.errstate(invalid="ignore"):
+        return all_B - held_B
+
+
+def _forward(call: _Call, gold: Int64 | None) -> Float32:
     nll_B = np.empty(call.batch, dtype=np.float32)
     if call.native is not None:
         none = (None,) * 4
@@ -220,8 +293,7 @@ def _forward(call: _Call, tags: Any) -> Float32:
     return nll_B
 
 
-def _forward_backward(call: _Call, tags: Any, weights_B: Any) -> tuple[Float32, Gradients]:
-    gold = None if tags is None else call.tags(tags)
+def _forward_backward(call: _Call, gold: Int64 | None, weights_B: Any) -> tuple[Float32, Gradients]:
     weights = None if weights_B is None else np.ascontiguousarray(weights_B, dtype=np.float32)
     if weights is not None and weights.shape != (call.batch,):
         raise DataError(f"weights_B has shape {weights.shape}, expected {(call.batch,)}: one weight a sequence.")

@@ -81,6 +81,24 @@ def expectations(e_LK: Floats, scores: Scores) -> tuple[float, Floats, Floats]:
     return log_z, np.exp(alpha_LK + beta_LK - log_z), counts_KK
 
 
+def path_shares(e_LK: Floats, scores: Scores, tags_L: Tags) -> tuple[Floats, Floats]:
+    """P(y_t) and P(y_t | y_t-1) along a path, (L,) each; the first of the second is the first of the first.
+
+    P(y_t+1 = j | y_t = i) = exp(transitions[i, j] + e_t+1[j] + beta_t+1[j] - beta_t[i]), 0 from a tag that leads nowhere.
+    """
+    e_LK = e_LK.astype(np.float64)
+    log_z, p_LK, _ = expectations(e_LK, scores)
+    p_L = p_LK[np.arange(len(e_LK)), tags_L]
+    if not len(e_LK) or not np.isfinite(log_z):
+        return p_L, p_L.copy()
+    beta_LK, step_L = _beta(e_LK, scores), p_L.copy()
+    for t, (before, now) in enumerate(itertools.pairwise(tags_L.tolist()), start=1):
+        onward = scores.transitions_KK[before, now] + e_LK[t, now] + beta_LK[t, now]
+        reachable = p_L[t - 1] > 0.0
+        step_L[t] = np.exp(onward - beta_LK[t - 1, before]) if reachable else 0.0
+    return p_L, step_L
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def viterbi(e_LK: Floats, scores: Scores) -> tuple[Tags, float]:
     """The best path and its score. Of equal paths, the one whose last tag is lowest, then the one before, and so on.

@@ -17,7 +17,9 @@ from gatework.nn.ngrams import NgramBag
 from gatework.nn.patch import Patch, patch_torch
 from gatework.nn.pooling import Pooling
 from gatework.nn.recurrent import Direction, RecurrentStack, StackState, detach_state
+from gatework.nn.tagger import Tagger
 from gatework.nn.tensors import TensorBatch, to_tensors
+from gatework.nn.trunk import Trunk
 
 __all__ = [
     "CRF",
@@ -36,7 +38,9 @@ __all__ = [
     "PretrainHead",
     "RecurrentStack",
     "StackState",
+    "Tagger",
     "TensorBatch",
+    "Trunk",
     "balanced_class_weights",
     "detach_state",
     "patch_torch",

@@ -19,7 +19,7 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
-from gatework.nn import Network
+from gatework.nn import Network, Tagger
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
@@ -33,6 +33,7 @@ from gatework.train.pretrain import Pretrain
 from gatework.train.progress import ProgressCallback, Reporter
 from gatework.train.run_folder import RunFolder
 from gatework.train.stage import Stage, Weights
+from gatework.train.tagging import Tagging
 
 Say = Callable[[str], None]
 
@@ -186,27 +187,34 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
 
 def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
     network = build_network(prepared, say)
-    fine_tune = FineTune(task, prepared, network)
-    return [Pretrain(prepared, network), fine_tune] if prepared.recipe.train.pretrain_epochs else [fine_tune]
+    learn: Stage = (
+        Tagging(task, prepared, network) if isinstance(network, Tagger) else FineTune(task, prepared, network)
+    )
+    return [Pretrain(prepared, network), learn] if prepared.recipe.train.pretrain_epochs else [learn]
 
 
-def build_network(prepared: Prepared, say: Say = silent) -> Network:
+def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
     """The network of a recipe with fresh weights, and imported vectors where the recipe names some."""
     recipe = prepared.recipe
     model = recipe.model
     torch.manual_seed(recipe.train.seed)
-    network = Network(
-        prepared.architecture,
-        dropout=model.dropout,
-        embedding_dropout=model.embedding_dropout,
-        word_dropout=recipe.input.word_dropout,
-        variational_dropout=model.variational_dropout,
-        weight_drop=model.weight_drop,
-        zoneout=model.zoneout,
-        forget_bias=model.forget_bias,
-        vectors_VE=_vectors(prepared, say),
-        freeze_vectors=recipe.input.freeze_vectors,
-    )
+    options: dict[str, Any] = {
+        "dropout": model.dropout,
+        "embedding_dropout": model.embedding_dropout,
+        "word_dropout": recipe.input.word_dropout,
+        "variational_dropout": model.variational_dropout,
+        "weight_drop": model.weight_drop,
+        "zoneout": model.zoneout,
+        "forget_bias": model.forget_bias,
+        "vectors_VE": _vectors(prepared, say),
+        "freeze_vectors": recipe.input.freeze_vectors,
+    }
+    if prepared.architecture.head == "per_step":
+        smoothing = recipe.train.label_smoothing
+        return Tagger(
+            prepared.architecture, constraints=prepared.constraints, label_smoothing=smoothing, **options
+        )
+    network = Network(prepared.architecture, **options)
     if network.ngrams is not None and model.ngram_start == "naive-bayes":
         rows, outputs = network.ngrams.weight.shape
         with torch.no_grad():

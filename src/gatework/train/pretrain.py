@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gatework.core.batch import IntArray, token_budget_batches
-from gatework.nn import Network, PretrainHead, to_tensors
+from gatework.nn import PretrainHead, Trunk, to_tensors
 from gatework.tasks import Prepared
 from gatework.train.parallel import Group
 from gatework.train.stage import Loss, Stage, epoch_generator, stage_seed
@@ -25,7 +25,7 @@ class Pretrain(Stage):
     name = "pretrain"
     order = 0
 
-    def __init__(self, prepared: Prepared, network: Network) -> None:
+    def __init__(self, prepared: Prepared, network: Trunk) -> None:
         settings = prepared.recipe.train
         self.settings = settings
         self.epochs = settings.pretrain_epochs
