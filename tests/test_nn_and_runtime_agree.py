@@ -141,7 +141,7 @@ def test_names_and_shapes_are_those_of_nn():
 
 def test_a_group_of_windows_never_shows(tmp_path, monkeypatch):
     """However many windows run together, the answer is the same: pooling goes on across groups."""
-    import gatework.runtime.network as runtime_network
+    import gatework.runtime.encoder as runtime_encoder
 
     kinds = ("attention", "last", "max", "mean")
     codec, network = built({}, {"pooling": kinds, "attention": 7})
@@ -149,7 +149,7 @@ def test_a_group_of_windows_never_shows(tmp_path, monkeypatch):
     texts = BATCHES[-1]
     want = network_logits(network, codec, texts)
     for tokens in (1, 8, 20, 100, 10_000):
-        monkeypatch.setattr(runtime_network, "GROUP_TOKENS", tokens)
+        monkeypatch.setattr(runtime_encoder, "GROUP_TOKENS", tokens)
         np.testing.assert_allclose(model.logits(texts), want, rtol=0, atol=ATOL)
 
 

@@ -154,7 +154,7 @@ def test_config_entries(path, changes, said):
         ("", "pooling", ["attention"], "attention"),
         ("", "attention", 3, "attention"),
         ("", "pooling", ["mean"], "shape"),
-        ("", "ngram_rows", 1, "shape"),
+        ("", "ngram_rows", 1, "tokenizer has 47 n-grams, the network 1|shape"),
         ("", "ngram_rows", 0, "ngram_embedding"),
         ("", "window", 0, "outside"),
         ("", "surprise", 1, "unknown entry 'surprise'"),

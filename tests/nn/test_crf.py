@@ -103,6 +103,37 @@ def test_gradcheck_and_second_derivatives_in_float64(constrained):
     assert torch.autograd.gradgradcheck(loss, inputs)
 
 
+@pytest.mark.parametrize("constrained", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_unknown_tags(constrained, reduction):
+    """log Z less the log of what agrees with the known tags: the kernels, and the definition with its derivatives."""
+    crf = layer(constrained=constrained)
+    emissions, tags, lengths = batch()
+    tags = outside(tags) if constrained else tags
+    unknown = tags.clone()
+    unknown[0, 1:4], unknown[1, 0], unknown[3, 0] = -1, -1, -1
+    double = copy.deepcopy(crf).double()
+    wide = emissions.detach().double().requires_grad_()
+    value, want_value = (
+        made(e, unknown, lengths, reduction=reduction).sum() for made, e in ((crf, emissions), (double, wide))
+    )
+    torch.testing.assert_close(value.double(), want_value, rtol=1e-5, atol=1e-5)
+    got, want = gradients(crf, value, emissions), gradients(double, want_value, wide)
+    for part, expected in zip(got, want, strict=True):
+        torch.testing.assert_close(part.double(), expected, rtol=1e-5, atol=1e-5)
+    nll_B = crf(emissions, unknown, lengths)
+    assert nll_B[3].item() == pytest.approx(0, abs=1e-5), "nothing is known of it"
+    assert (nll_B <= crf(emissions, tags, lengths) + 1e-5).all(), "less is asked"
+    first = [part.detach().double().numpy() for part in crf._scores()]
+    e = emissions[0].detach().double().numpy()
+    listed = oracle.enumerate_paths(e, *first)
+    agree = [all(k in (-1, y) for k, y in zip(unknown[0].tolist(), path, strict=True)) for path in listed.tags]
+    weight = np.exp(listed.scores)
+    assert nll_B[0].item() == pytest.approx(np.log(weight.sum() / weight[agree].sum()), rel=1e-5)
+    clean = wide.detach().nan_to_num().requires_grad_()
+    assert torch.autograd.gradcheck(lambda e: double(e, unknown, lengths), clean)
+
+
 def test_the_kernels_say_that_they_have_no_second_derivatives():
     crf, (emissions, tags, lengths) = layer(), batch()
     (first,) = torch.autograd.grad(crf(emissions, tags, lengths).sum(), emissions, create_graph=True)
@@ -296,5 +327,5 @@ def test_mistakes_are_errors():
     with pytest.raises(DataError, match="lengths_B"):
         crf(emissions, tags, lengths + 1)
     for wide in (crf, copy.deepcopy(crf).double()):
-        with pytest.raises(DataError, match="a tag is below 0"):
+        with pytest.raises(DataError, match="a tag is below"):
             wide(emissions.to(wide.transitions), tags + 5, lengths)

@@ -54,10 +54,11 @@ def test_texts_tell_answers_apart(model):
 
 def test_chunks_and_batches_do_not_show(model, monkeypatch):
     import gatework.runtime.model as runtime_model
+    import gatework.runtime.network as runtime_network
 
     want = model.logits(MIXED)
     monkeypatch.setattr(runtime_model, "CHUNK", 3)
-    monkeypatch.setattr(runtime_model, "MAX_BATCH", 2)
+    monkeypatch.setattr(runtime_network, "MAX_BATCH", 2)
     np.testing.assert_allclose(model.logits(MIXED), want, rtol=0, atol=1e-6)
     assert len(model.predict_batch(MIXED)) == len(MIXED)
 
@@ -112,9 +113,9 @@ def test_many_threads_share_a_model(model):
 
 
 def test_memory_of_the_network_does_not_grow_with_the_text(model, monkeypatch):
-    import gatework.runtime.network as runtime_network
+    import gatework.runtime.encoder as runtime_encoder
 
-    monkeypatch.setattr(runtime_network, "GROUP_TOKENS", 256)
+    monkeypatch.setattr(runtime_encoder, "GROUP_TOKENS", 256)
 
     def peak(words):
         batch = model.codec.collate([model.codec.encode("great film dull plot " * (words // 4))])
@@ -131,7 +132,7 @@ def test_memory_of_the_network_does_not_grow_with_the_text(model, monkeypatch):
 def test_tables_stay_in_the_file(path):
     """The large tables are views of the mapped file: no copy in this process, shared with others."""
     model = load(path)
-    table = model.network._embedding._rows
+    table = model.network._inputs.embedding.stored[0]
     assert not table.flags.writeable
     base = table
     while isinstance(base, np.ndarray):

@@ -11,12 +11,11 @@ B sequences, W windows, T tokens of the longest window.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from gatework.core.batch import IntArray
 
 Int64 = npt.NDArray[np.int64]
 
@@ -38,7 +37,7 @@ def windows(length: int, most: int) -> list[Window]:
     margin = (most - stride) // 2
     starts = [*range(0, length - most, stride), length - most]
     cuts = [0, *(start + margin for start in starts[1:]), length]
-    return [Window(start, start + most, *kept) for start, kept in zip(starts, zip(cuts, cuts[1:]), strict=True)]
+    return [Window(start, start + most, *kept) for start, kept in zip(starts, pairwise(cuts), strict=True)]
 
 
 def cut(one: Any, start: int, end: int) -> Any:

@@ -28,9 +28,9 @@ from gatework.kernels.crf_definition import Scores
 __all__ = [
     "Constraints",
     "Gradients",
+    "PathShares",
     "Scores",
     "constrain",
-    "PathShares",
     "log_partition",
     "marginals",
     "n_best",

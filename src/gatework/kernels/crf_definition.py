@@ -84,7 +84,7 @@ def expectations(e_LK: Floats, scores: Scores) -> tuple[float, Floats, Floats]:
 def path_shares(e_LK: Floats, scores: Scores, tags_L: Tags) -> tuple[Floats, Floats]:
     """P(y_t) and P(y_t | y_t-1) along a path, (L,) each; the first of the second is the first of the first.
 
-    P(y_t+1 = j | y_t = i) = exp(transitions[i, j] + e_t+1[j] + beta_t+1[j] - beta_t[i]), 0 from a tag that leads nowhere.
+    P(y_t+1 = j | y_t = i) = exp(transitions[i, j] + e_t+1[j] + beta_t+1[j] - beta_t[i]); 0 from a tag that cannot be.
     """
     e_LK = e_LK.astype(np.float64)
     log_z, p_LK, _ = expectations(e_LK, scores)

@@ -69,7 +69,8 @@ class CRF(nn.Module):
 
         Args:
             emissions_BTK: a score for each tag of each token.
-            tags_BT: int64. What lies past a length is not read, here and in the emissions.
+            tags_BT: int64, -1 where a tag is not known: what is lost then is log Z less the log of all that agrees with
+                the known tags. What lies past a length is not read, here and in the emissions.
             lengths_B: tokens of each sequence, 0 to T; None when all are T.
             reduction: "none"; or "sum" or "mean" over the sequences, cheaper than the same done outside.
         Returns: nll_B, or a scalar. A sequence without tokens has nll 0, one that a constraint forbids has inf.

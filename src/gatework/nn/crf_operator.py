@@ -288,23 +288,37 @@ def definition(
     # Padding first, or what is NaN there would spoil gradients.
     e_BTK = torch.where(live_BT[:, :, None], emissions_BTK, 0.0).clamp_min(_NEVER)
     tags_BT = torch.where(live_BT, tags_BT, 0)
-    if emissions_BTK.device.type == "cpu" and bool(((tags_BT < 0) | (tags_BT >= tag_count)).any()):
-        raise DataError(f"a tag is below 0 or not below the number of tags, {tag_count}.")
-    moves_KK, first_K, last_K = (part.clamp_min(_NEVER) for part in (transitions_KK, start_K, end_K))
-
-    alpha_BK = first_K + e_BTK[:, 0]
-    for t in range(1, time):
-        next_BK = torch.logsumexp(alpha_BK[:, :, None] + moves_KK, 1) + e_BTK[:, t]
-        alpha_BK = torch.where(live_BT[:, t, None], next_BK, alpha_BK)
-    log_z_B = torch.logsumexp(alpha_BK + last_K, 1)
-
-    steps_BT = e_BTK.gather(2, tags_BT[:, :, None])[:, :, 0]
-    moves_BT = moves_KK[tags_BT[:, :-1], tags_BT[:, 1:]]
-    final_B = tags_BT.gather(1, (lengths_B - 1).clamp_min(0)[:, None])[:, 0]
-    gold_B = first_K[tags_BT[:, 0]] + last_K[final_B]
-    gold_B = gold_B + (steps_BT * live_BT).sum(1) + torch.where(live_BT[:, 1:], moves_BT, 0.0).sum(1)
-
+    if emissions_BTK.device.type == "cpu" and bool(((tags_BT < -1) | (tags_BT >= tag_count)).any()):
+        raise DataError(f"a tag is below -1 or not below the number of tags, {tag_count}.")
+    scores = tuple(part.clamp_min(_NEVER) for part in (transitions_KK, start_K, end_K))
+    log_z_B = _log_partition(e_BTK, scores, live_BT)
+    if bool((tags_BT < 0).any()):
+        agrees_BTK = tags_BT[:, :, None] == torch.arange(tag_count, device=tags_BT.device)
+        agrees_BTK = agrees_BTK | (tags_BT < 0)[:, :, None]
+        gold_B = _log_partition(e_BTK.masked_fill(~agrees_BTK, _NEVER), scores, live_BT)
+    else:
+        gold_B = _score(e_BTK, scores, live_BT, tags_BT, lengths_B)
     nll_B = log_z_B - gold_B
     nll_B = torch.where(gold_B < _NEVER / 2, torch.inf, nll_B)
     nll_B = torch.where(log_z_B < _NEVER / 2, torch.nan, nll_B)
     return torch.where(lengths_B > 0, nll_B, 0.0)
+
+
+def _log_partition(e_BTK: Tensor, scores: tuple[Tensor, ...], live_BT: Tensor) -> Tensor:
+    """log Z of each sequence."""
+    moves_KK, first_K, last_K = scores
+    alpha_BK = first_K + e_BTK[:, 0]
+    for t in range(1, e_BTK.shape[1]):
+        next_BK = torch.logsumexp(alpha_BK[:, :, None] + moves_KK, 1) + e_BTK[:, t]
+        alpha_BK = torch.where(live_BT[:, t, None], next_BK, alpha_BK)
+    return torch.logsumexp(alpha_BK + last_K, 1)
+
+
+def _score(e_BTK: Tensor, scores: tuple[Tensor, ...], live_BT: Tensor, tags_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """Score of each sequence's tags."""
+    moves_KK, first_K, last_K = scores
+    steps_BT = e_BTK.gather(2, tags_BT[:, :, None])[:, :, 0]
+    moves_BT = moves_KK[tags_BT[:, :-1], tags_BT[:, 1:]]
+    final_B = tags_BT.gather(1, (lengths_B - 1).clamp_min(0)[:, None])[:, 0]
+    gold_B = first_K[tags_BT[:, 0]] + last_K[final_B]
+    return gold_B + (steps_BT * live_BT).sum(1) + torch.where(live_BT[:, 1:], moves_BT, 0.0).sum(1)

@@ -48,7 +48,8 @@ class TagLayer(nn.Module):
     def loss(self, emissions_BLC: Tensor, tags_BL: Tensor, lengths_B: Tensor) -> Tensor:
         """Mean over sequences of -log p(tags), nats."""
         if not self.softmax:
-            return self.crf(emissions_BLC.float(), tags_BL, lengths_B, reduction="mean")
+            loss: Tensor = self.crf(emissions_BLC.float(), tags_BL, lengths_B, reduction="mean")
+            return loss
         live_BL = torch.arange(tags_BL.shape[1]) < lengths_B[:, None]
         nll = nn.functional.cross_entropy(
             emissions_BLC.float().flatten(0, 1),

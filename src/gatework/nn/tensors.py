@@ -21,8 +21,6 @@ class BertTensors(NamedTuple):
     end_N: Tensor
 
 
-
-
 class TensorLexicon(NamedTuple):
     """The fields of `LexiconBatch`: int64, and float32 for the weights."""
 

@@ -11,18 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework import kernels
-from gatework.core.batch import token_budget_batches
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError
-from gatework.runtime.network import GROUP_TOKENS, Network
+from gatework.runtime.network import Network
+from gatework.runtime.tagger import Tagger
 from gatework.tasks import TASKS, Codec, Task
 
 Float32 = npt.NDArray[np.float32]
 
 CHUNK = 2048
 """Texts encoded before the first of them is run; batches are formed among these."""
-MAX_BATCH = 512
-"""Most texts run together."""
 
 
 def load(path: str | os.PathLike[str], *, precision: str = "float32") -> Model:
@@ -49,9 +47,27 @@ class Model:
             self._task: Task = TASKS[bundle.task]
         except ConfigError as error:
             raise BundleError(f"{bundle.source}: {error} Was it made by a newer gatework?") from None
-        self.network = Network(bundle.architecture, bundle.weights, source=bundle.source, precision=precision)
         self.codec: Codec = self._task.open_codec(bundle.config, bundle.entries, source=bundle.source)
         self.codec.use(kernels.ngram_search())
+        self.network = self._open_network(precision)
+
+    def _open_network(self, precision: str) -> Any:
+        """A `Network` or a `Tagger`, as the architecture has its head."""
+        bundle = self.bundle
+        if bundle.architecture.head != self._task.head:
+            raise BundleError(
+                f"{bundle.source}: the task {bundle.task} needs the head {self._task.head}, but the network has "
+                f"{bundle.architecture.head}. Export the model again."
+            )
+        if bundle.architecture.head == "per_sequence":
+            return Network(bundle.architecture, bundle.weights, source=bundle.source, precision=precision)
+        return Tagger(
+            bundle.architecture,
+            bundle.weights,
+            source=bundle.source,
+            precision=precision,
+            constraints=self.codec.constraints,
+        )
 
     def __repr__(self) -> str:
         return f"<gatework model {self.bundle.source}: {self.task}, {self.bundle.nbytes:,} bytes>"
@@ -78,7 +94,7 @@ class Model:
         if not isinstance(text, str):
             return self.predict_batch(text, **options)
         encoded = [self.codec.encode(text)]
-        return self.codec.decode(self._outputs(encoded, options), encoded, **options)[0]
+        return self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)[0]
 
     def predict_batch(self, texts: Iterable[str | Sequence[str]], **options: Any) -> list[Any]:
         """Answers for several texts, in their order; texts of like length run together. Arguments as in `predict`."""
@@ -86,7 +102,7 @@ class Model:
         stream = _examples(texts)
         while chunk := list(islice(stream, CHUNK)):
             encoded = [self.codec.encode(text) for text in chunk]
-            answers += self.codec.decode(self._outputs(encoded, options), encoded, **options)
+            answers += self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
         return answers
 
     def logits(self, texts: Iterable[str]) -> Float32:
@@ -94,7 +110,7 @@ class Model:
         parts = [np.empty((0, self.bundle.architecture.outputs), dtype=np.float32)]
         stream = _examples(texts)
         while chunk := list(islice(stream, CHUNK)):
-            parts.append(self._run([self.codec.encode(text) for text in chunk]))
+            parts.append(self.network.outputs(self.codec, [self.codec.encode(text) for text in chunk], {}))
         return np.concatenate(parts)
 
     def evaluate(
@@ -138,20 +154,6 @@ class Model:
             "recipe": bundle.config["recipe"],
         }
         return {name: value for name, value in values.items() if value not in ("", {}, [])}
-
-    def _outputs(self, encoded: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """What the codec's `decode` takes."""
-        if len(encoded) == 1 and (logits_BC := self.network.alone(encoded[0])) is not None:
-            return logits_BC
-        return self._run(encoded)
-
-    def _run(self, encoded: Sequence[Any]) -> Float32:
-        """Logits of encoded texts, in their order."""
-        lengths_N = np.fromiter((len(one.tokens) for one in encoded), dtype=np.int64, count=len(encoded))
-        logits_NC = np.empty((len(encoded), self.bundle.architecture.outputs), dtype=np.float32)
-        for chosen in token_budget_batches(lengths_N, budget=GROUP_TOKENS, max_batch=MAX_BATCH):
-            logits_NC[chosen] = self.network(self.codec.collate([encoded[index] for index in chosen.tolist()]))
-        return logits_NC
 
 
 def _examples(texts: Iterable[str | Sequence[str]]) -> Iterator[str | Sequence[str]]:

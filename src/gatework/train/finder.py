@@ -21,8 +21,7 @@ from gatework.core.batch import IntArray
 from gatework.core.errors import ConfigError
 from gatework.core.recipe import Recipe
 from gatework.tasks import TASKS
-from gatework.train.fine_tune import FineTune
-from gatework.train.fitting import build_network, own_world, silent
+from gatework.train.fitting import build_network, learning_stage, own_world, silent
 from gatework.train.optimisers import Optimisers
 from gatework.train.stage import Stage
 
@@ -73,7 +72,7 @@ def find_learning_rate(
         if recipe.train.threads:
             torch.set_num_threads(recipe.train.threads)
         prepared = task.prepare(recipe, Path(folder), say)
-        stage = FineTune(task, prepared, build_network(prepared))
+        stage = learning_stage(task, prepared, build_network(prepared))
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return _curve(rates, list(_sweep(stage, rates)))
 

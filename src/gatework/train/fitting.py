@@ -187,10 +187,15 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
 
 def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
     network = build_network(prepared, say)
-    learn: Stage = (
-        Tagging(task, prepared, network) if isinstance(network, Tagger) else FineTune(task, prepared, network)
-    )
+    learn = learning_stage(task, prepared, network)
     return [Pretrain(prepared, network), learn] if prepared.recipe.train.pretrain_epochs else [learn]
+
+
+def learning_stage(task: Task, prepared: Prepared, network: Network | Tagger) -> Stage:
+    """The stage that learns the task, as the network has its head."""
+    if isinstance(network, Tagger):
+        return Tagging(task, prepared, network)
+    return FineTune(task, prepared, network)
 
 
 def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
@@ -211,9 +216,7 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
     }
     if prepared.architecture.head == "per_step":
         smoothing = recipe.train.label_smoothing
-        return Tagger(
-            prepared.architecture, constraints=prepared.constraints, label_smoothing=smoothing, **options
-        )
+        return Tagger(prepared.architecture, constraints=prepared.constraints, label_smoothing=smoothing, **options)
     network = Network(prepared.architecture, **options)
     if network.ngrams is not None and model.ngram_start == "naive-bayes":
         rows, outputs = network.ngrams.weight.shape

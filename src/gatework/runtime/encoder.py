@@ -1,0 +1,84 @@
+"""The recurrent stack of an architecture on the kernels, with its packed weights.
+
+T time, W windows, I inputs, P outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework import kernels
+from gatework.cells import CELLS
+from gatework.core import architecture
+from gatework.core.batch import IntArray
+from gatework.core.quantize import SCALE
+from gatework.core.tensors import TensorFile
+from gatework.runtime.shapes import directions
+from gatework.runtime.tables import dense
+
+Float32 = npt.NDArray[np.float32]
+
+GROUP_TOKENS = 8192
+"""Tokens that run through the encoder together, padding counted: what bounds the memory of an answer."""
+
+
+class Encoder:
+    """Vectors of tokens to outputs at each token."""
+
+    def __init__(self, of: architecture.Architecture, weights: TensorFile, *, precision: str) -> None:
+        """Raises: ConfigError: `precision` is unknown."""
+        self.settings, self._ways = of.encoder, directions(of)
+        self._names = CELLS[of.encoder.cell].Params._fields
+        self.layers = [
+            [kernels.pack(of.encoder.cell, self.params(weights, layer, way), precision=precision) for way in self._ways]
+            for layer in range(of.encoder.layers)
+        ]
+
+    def __call__(self, x_TWI: Float32, lengths_W: IntArray) -> Float32:
+        """y_TWP, zero past each length."""
+        for layer in self.layers:
+            if len(layer) == 2:
+                y_TWP = kernels.both_ways(self.settings.cell, x_TWI, lengths_W, layer[0], layer[1])[0]
+            else:
+                y_TWP = kernels.sequence(self.settings.cell, x_TWI, lengths_W, layer[0])[0]
+            if self.settings.residual and y_TWP.shape == x_TWI.shape:
+                y_TWP += x_TWI
+                y_TWP[np.arange(len(y_TWP))[:, None] >= lengths_W] = 0.0
+            x_TWI = y_TWP
+        return x_TWI
+
+    def params(self, weights: TensorFile, layer: int, way: str) -> dict[str, Float32]:
+        """Parameters of one direction of a layer, by the cell's names."""
+        return {name: dense(weights, f"encoder.{layer}.{way}.{name}") for name in self._names}
+
+    def first_params(self, weights: TensorFile) -> list[dict[str, Float32]]:
+        """Parameters of the first layer's directions."""
+        return [self.params(weights, 0, way) for way in self._ways]
+
+    def stored_recurrent(self, weights: TensorFile) -> list[tuple[Any, Float32]]:
+        """The recurrent matrices as they lie, where all of them are int8; else none."""
+        recurrent = self._names[1]
+        names = [f"encoder.{n}.{way}.{recurrent}" for n in range(self.settings.layers) for way in self._ways]
+        if any(weights.slots[name].dtype != "I8" for name in names):
+            return []
+        scales = (np.ascontiguousarray(weights[name + SCALE], dtype=np.float32) for name in names)
+        return list(zip((weights[name] for name in names), scales, strict=True))
+
+
+def groups(lengths_W: IntArray) -> Iterator[slice]:
+    """Consecutive windows, at most GROUP_TOKENS with padding in each group, but at least one window."""
+    count = len(lengths_W)
+    if count * int(lengths_W.max(initial=1)) <= GROUP_TOKENS:
+        yield slice(0, count)
+        return
+    start, longest = 0, 0
+    for index, length in enumerate(lengths_W.tolist()):
+        longest = max(longest, length)
+        if index > start and longest * (index + 1 - start) > GROUP_TOKENS:
+            yield slice(start, index)
+            start, longest = index, length
+    yield slice(start, count)

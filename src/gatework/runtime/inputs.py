@@ -1,0 +1,74 @@
+"""What reads a batch's tokens, as `nn.inputs` does: everything that joins into the vectors the encoder reads.
+
+T time, W windows, I width of all parts together, M lengths of n-grams from two up, L words of a lexicon over tokens.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.architecture import LEXICON_SETS, Architecture
+from gatework.core.batch import LexiconBatch, TextBatch
+from gatework.core.errors import BundleError
+from gatework.core.tensors import TensorFile
+from gatework.runtime.characters import CharacterComposition
+from gatework.runtime.tables import Table
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Inputs:
+    """Windows of a batch to the vectors of their tokens."""
+
+    def __init__(self, architecture: Architecture, weights: TensorFile, *, source: str) -> None:
+        a = architecture
+        self._source = source
+        self.embedding = Table(weights, "embedding.weight", source=source)
+        self.local = Table(weights, "local.weight", source=source) if a.ngram_embedding else None
+        self.lexicon = Table(weights, "lexicon.weight", source=source) if a.lexicon_rows else None
+        self.characters = None
+        if a.characters is not None:
+            self.characters = CharacterComposition(a.characters, weights, source=source)
+
+    @property
+    def plain(self) -> bool:
+        """Token vectors and n-grams alone."""
+        return self.characters is None and self.lexicon is None
+
+    def __call__(self, batch: TextBatch, windows: slice, time: int) -> Float32:
+        """x_TWI of some windows of a batch, the longest of which has `time` tokens."""
+        parts = [self.embedding[batch.tokens_WT[windows, :time].T]]
+        if self.local is not None:
+            local_TWM = batch.local_WTM[windows, :time].swapaxes(0, 1)
+            if not local_TWM.shape[2]:
+                raise self._lacks("reads n-grams")
+            parts.append(self.local[local_TWM].sum(2))
+        if self.characters is not None:
+            if batch.characters_WTK is None:
+                raise self._lacks("composes characters")
+            parts.append(self.characters(batch.characters_WTK[windows, :time].swapaxes(0, 1)))
+        if self.lexicon is not None:
+            if batch.lexicon is None:
+                raise self._lacks("reads a lexicon")
+            parts.append(_lexicon(self.lexicon, batch.lexicon, batch.tokens_WT.shape, windows, time))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _lacks(self, what: str) -> BundleError:
+        return BundleError(f"{self._source}: the model {what}, its tokenizer has none. Export again.")
+
+
+def _lexicon(table: Table, hits: LexiconBatch, shape: tuple[int, ...], windows: slice, time: int) -> Float32:
+    """x_TW(4w): for each token and set the weighted sum of its words' vectors; see `nn.lexicon`."""
+    count, longest = shape
+    first, last, _ = windows.indices(count)
+    low, high = np.searchsorted(hits.slots_L, [first * longest * LEXICON_SETS, last * longest * LEXICON_SETS])
+    slots_L = hits.slots_L[low:high] - first * longest * LEXICON_SETS
+    v_Lw = table[hits.rows_L[low:high]]
+    v_Lw *= hits.weights_L[low:high, None]
+    sums_Sw = np.zeros(((last - first) * longest * LEXICON_SETS, v_Lw.shape[1]), dtype=np.float32)
+    if len(slots_L):
+        starts = np.flatnonzero(np.diff(slots_L, prepend=-1))
+        sums_Sw[slots_L[starts]] = np.add.reduceat(v_Lw, starts, axis=0)
+    x_WTw: Float32 = sums_Sw.reshape(last - first, longest, -1)
+    return x_WTw[:, :time].swapaxes(0, 1)

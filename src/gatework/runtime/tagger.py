@@ -1,0 +1,118 @@
+"""The forward pass of an architecture with the head per_step, and what comes of it: tag paths for every token.
+
+Agrees with `nn.Tagger` on the same weights. A sequence longer than the window is read in windows that overlap, a
+bounded number of them at a time (`core.windows`), and decoded whole: what is kept of it is a row of emissions a token.
+
+T time, W windows, B sequences, P outputs of the encoder, C tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.architecture import Architecture
+from gatework.core.batch import TextBatch, token_budget_batches
+from gatework.core.paths import TagPaths
+from gatework.core.tag_scheme import Constraints
+from gatework.core.tensors import TensorFile
+from gatework.core.windows import cut, windows
+from gatework.runtime.decoding import layer_scores, paths_of
+from gatework.runtime.encoder import GROUP_TOKENS, Encoder
+from gatework.runtime.inputs import Inputs
+from gatework.runtime.shapes import check_shapes, layer_names
+from gatework.runtime.tables import dense
+from gatework.tasks import Codec
+
+Float32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+MAX_BATCH = 512
+"""Most sentences run together."""
+
+
+class Tagger:
+    """An architecture with its weights, ready to run. Nothing changes after it is made: any threads may share it."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: TensorFile,
+        *,
+        source: str,
+        precision: str = "float32",
+        constraints: Sequence[Constraints | None] = (),
+    ) -> None:
+        """
+        Args:
+            constraints: what each tag layer allows; None, or no entry, for all.
+        Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown.
+        """
+        check_shapes(architecture, weights, source=source)
+        self.architecture = a = architecture
+        self._inputs = Inputs(a, weights, source=source)
+        self._encoder = Encoder(a, weights, precision=precision)
+        self._heads = [
+            (np.ascontiguousarray(dense(weights, f"{name}weight").T), dense(weights, f"{name}bias"))
+            for name in (layer_names(layer)[0] for layer in range(len(a.layers)))
+        ]
+        allowed = [*constraints, *[None] * len(a.layers)]
+        self._scores = [
+            layer_scores(weights, layer, tags, a.decoder, allowed[layer]) for layer, tags in enumerate(a.layers)
+        ]
+
+    def outputs(self, codec: Codec, encoded: Sequence[Any], options: Mapping[str, Any]) -> list[list[list[TagPaths]]]:
+        """For each encoded example, for each of its parts, for each tag layer, its paths."""
+        search = codec.search(encoded, **options)
+        parts = [list(codec.parts(one)) for one in encoded]
+        allowed: list[Bools | None] | None = None
+        if search.allowed is not None:
+            allowed = [mask for one in search.allowed for mask in one]
+        found = iter(self._paths(codec, [part for one in parts for part in one], search.paths, allowed))
+        return [list(islice(found, len(one))) for one in parts]
+
+    def emissions(self, batch: TextBatch) -> list[Float32]:
+        """Scores of each tag of each token, (T, W, C) for each tag layer; past a window's length they mean nothing."""
+        lengths_W = batch.lengths_W
+        time = int(lengths_W.max())
+        y_TWP = self._encoder(self._inputs(batch, slice(0, len(lengths_W)), time), lengths_W)
+        flat_NP = y_TWP.reshape(-1, y_TWP.shape[2])
+        return [(flat_NP @ head_PC + bias_C).reshape(*y_TWP.shape[:2], -1) for head_PC, bias_C in self._heads]
+
+    def _paths(
+        self, codec: Codec, parts: Sequence[Any], count: int, allowed: Sequence[Bools | None] | None
+    ) -> list[list[TagPaths]]:
+        """Paths of each tag layer of each part; short parts of like length run together, long ones alone."""
+        lengths_N = np.fromiter((len(part.tokens) for part in parts), dtype=np.int64, count=len(parts))
+        found: list[list[TagPaths]] = [[] for _ in parts]
+
+        def decode(chosen: list[int], emissions: list[Float32]) -> None:
+            for layer, (emissions_TBC, scores) in enumerate(zip(emissions, self._scores, strict=True)):
+                masks = [allowed[index] for index in chosen] if allowed is not None and layer == 0 else None
+                paths = paths_of(emissions_TBC, lengths_N[chosen], scores, paths=count, allowed=masks)
+                for index, one in zip(chosen, paths, strict=True):
+                    found[index].append(one)
+
+        short = np.flatnonzero(lengths_N <= self.architecture.window)
+        for places in token_budget_batches(lengths_N[short], budget=GROUP_TOKENS, max_batch=MAX_BATCH):
+            chosen = short[places].tolist()
+            decode(chosen, self.emissions(codec.collate([parts[index] for index in chosen])))
+        for index in np.flatnonzero(lengths_N > self.architecture.window).tolist():
+            decode([index], [rows_TC[:, None] for rows_TC in self._long(codec, parts[index])])
+        return found
+
+    def _long(self, codec: Codec, part: Any) -> list[Float32]:
+        """Emissions of a part of any length, (T, C) for each tag layer."""
+        length, most = len(part.tokens), self.architecture.window
+        whole = [np.empty((length, tags), dtype=np.float32) for tags in self.architecture.layers]
+        stream = iter(windows(length, most))
+        while some := list(islice(stream, max(1, GROUP_TOKENS // most))):
+            batch = codec.collate([cut(part, one.start, one.end) for one in some])
+            for rows_TC, emissions_TWC in zip(whole, self.emissions(batch), strict=True):
+                for w, one in enumerate(some):
+                    rows_TC[one.first : one.last] = emissions_TWC[one.first - one.start : one.last - one.start, w]
+        return whole
