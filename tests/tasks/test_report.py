@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gatework.tasks.classify import metrics, report
-from gatework.tasks.classify.report import display_width
+from gatework.core.plain import display_width
 
 
 @pytest.fixture

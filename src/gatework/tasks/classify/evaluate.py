@@ -6,10 +6,7 @@ are joined by `|`. The name's end chooses the form: `.jsonl` JSON lines, `.tsv` 
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import DataError, nearest
+from gatework.tasks.bootstrap import RESAMPLES
 from gatework.tasks.classify.answer import Settings, decisions, probabilities
-from gatework.tasks.classify.interval import RESAMPLES
 from gatework.tasks.classify.metrics import metrics
+from gatework.tasks.rows import Write, open_rows
 
 if TYPE_CHECKING:
     from gatework.text import Example
@@ -30,8 +28,6 @@ CHUNK = 1024
 """Texts answered at once."""
 MOST_NAMED = 30
 """Labels that an error lists by name."""
-
-Write = Callable[[dict[str, Any]], None]
 
 
 def evaluate(
@@ -60,7 +56,7 @@ def evaluate(
     ids = {label: index for index, label in enumerate(codec.labels)}
     logits, targets, empty = [], [], []
     stream = iter(examples)
-    with _rows(predictions) as write:
+    with open_rows(predictions, COLUMNS) as write:
         while chunk := list(islice(stream, CHUNK)):
             wanted = [label_ids(one.labels, ids, settings.multi_label, f"{source}:{one.line}") for one in chunk]
             logits_BC = model.logits([one.text for one in chunk])
@@ -130,34 +126,3 @@ def _write_rows(
                 "right": tuple(sorted(set(true))) == answer,
             }
         )
-
-
-@contextmanager
-def _rows(path: Path | str | None) -> Iterator[Write | None]:
-    """A function that writes one row, or None without a file. The file appears whole at the end, or not at all."""
-    if path is None:
-        yield None
-        return
-    from gatework.core.files import atomic_write
-
-    path = Path(path)
-    with atomic_write(path) as raw:
-        import io
-
-        file = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=False)
-        try:
-            if path.suffix == ".jsonl":
-                yield lambda row: _json_row(file, row)
-            else:
-                table = csv.DictWriter(
-                    file, COLUMNS, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n"
-                )
-                table.writeheader()
-                yield table.writerow
-            file.flush()
-        finally:
-            file.detach()
-
-
-def _json_row(file: Any, row: dict[str, Any]) -> None:
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")

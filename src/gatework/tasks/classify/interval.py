@@ -1,9 +1,6 @@
-"""How far a score may be off because the test set is a sample: percentile bootstrap intervals.
+"""Intervals of a classifier's scores; see `tasks.bootstrap`.
 
-Drawing N examples again with replacement changes only how many fall into each cell of the confusion matrix, and those
-numbers are one draw from a multinomial distribution. So a thousand resamples are a thousand such draws, whatever N is.
-
-R resamples, K cells that occur.  Source: Efron, "Bootstrap methods", Annals of Statistics 7(1), 1979.
+R resamples, K cells of a confusion matrix that occur, C classes.
 """
 
 from __future__ import annotations
@@ -11,12 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-RESAMPLES = 1000
-LEVEL = 0.95
-IntArray = npt.NDArray[np.integer]
-FloatArray = npt.NDArray[np.floating]
+from gatework.tasks.bootstrap import RESAMPLES, IntArray, draws, middle
 
 
 def f1_from(tp: Any, fp: Any, fn: Any) -> Any:
@@ -31,7 +24,7 @@ def intervals(
     truth_K, answer_K = np.nonzero(confusion_CC)
     counts_K = confusion_CC[truth_K, answer_K]
     accuracy, f1 = [], []
-    for draws_RK in _draws(counts_K, resamples, seed):
+    for draws_RK in draws(counts_K, resamples, seed):
         accuracy.append(draws_RK[:, truth_K == answer_K].sum(axis=1) / counts_K.sum())
         tp_RC = _summed(draws_RK * (truth_K == answer_K), truth_K, len(confusion_CC))
         fn_RC = _summed(draws_RK, truth_K, len(confusion_CC)) - tp_RC
@@ -42,7 +35,7 @@ def intervals(
         else:
             occurs_RC = tp_RC + fp_RC + fn_RC > 0
             f1.append(f1_RC.sum(axis=1) / np.maximum(1, occurs_RC.sum(axis=1)))
-    return {"accuracy": _middle(accuracy), "f1": _middle(f1)}
+    return {"accuracy": middle(accuracy), "f1": middle(f1)}
 
 
 def multi_label_intervals(counts_N3: IntArray, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, list[float]]:
@@ -50,19 +43,10 @@ def multi_label_intervals(counts_N3: IntArray, *, resamples: int = RESAMPLES, se
     kinds_K3, times_K = np.unique(counts_N3, axis=0, return_counts=True)
     exact_K = (kinds_K3[:, 1:] == 0).all(axis=1)
     accuracy, f1 = [], []
-    for draws_RK in _draws(times_K, resamples, seed):
+    for draws_RK in draws(times_K, resamples, seed):
         accuracy.append(draws_RK[:, exact_K].sum(axis=1) / times_K.sum())
         f1.append(f1_from(*(draws_RK @ kinds_K3).T))
-    return {"accuracy": _middle(accuracy), "f1": _middle(f1)}
-
-
-def _draws(counts_K: IntArray, resamples: int, seed: int) -> Any:
-    """Resampled counts, (R, K), in pieces of a few megabytes."""
-    rng = np.random.default_rng(seed)
-    total = int(counts_K.sum())
-    piece = max(1, min(resamples, 1_000_000 // len(counts_K)))
-    for start in range(0, resamples, piece):
-        yield rng.multinomial(total, counts_K / total, size=min(piece, resamples - start))
+    return {"accuracy": middle(accuracy), "f1": middle(f1)}
 
 
 def _summed(draws_RK: IntArray, class_K: IntArray, classes: int) -> IntArray:
@@ -72,8 +56,3 @@ def _summed(draws_RK: IntArray, class_K: IntArray, classes: int) -> IntArray:
     total_RC = np.zeros((len(draws_RK), classes), dtype=np.int64)
     total_RC[:, present] = np.add.reduceat(draws_RK[:, order], starts, axis=1)
     return total_RC
-
-
-def _middle(pieces: list[FloatArray]) -> list[float]:
-    low, high = np.quantile(np.concatenate(pieces), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return [float(low), float(high)]

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import DataError
+from gatework.tasks.bootstrap import RESAMPLES
 from gatework.tasks.classify.answer import FloatArray, Settings, decisions, probabilities
-from gatework.tasks.classify.interval import RESAMPLES, f1_from, intervals
+from gatework.tasks.classify.interval import f1_from, intervals
 
 IntArray = npt.NDArray[np.integer]
 ECE_BINS = 15

@@ -24,7 +24,8 @@ from gatework.tasks.classify.codec import labels_entry
 from gatework.tasks.classify.evaluate import label_ids, target_array
 from gatework.tasks.classify.metrics import NAMES
 from gatework.tasks.classify.split import hold_back
-from gatework.tasks.classify.survey import Survey, file_facts, label_order, survey
+from gatework.tasks.classify.survey import Survey, label_order, survey
+from gatework.tasks.facts import file_facts
 from gatework.tasks.task import Prepared, Say, silent
 
 if TYPE_CHECKING:

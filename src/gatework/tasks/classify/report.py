@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from gatework.core.plain import display_width
 
 WIDEST_LABEL = 24
 MOST_ROWS = 40
@@ -69,13 +70,6 @@ def _matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[s
 def _row(label: str, cells: Sequence[str | float | int]) -> str:
     text = [f"{cell:.4f}" if isinstance(cell, float) else f"{cell}" for cell in cells]
     return _left(label, WIDEST_LABEL + 2) + "".join(_right(cell, 11) for cell in text)
-
-
-def display_width(text: str) -> int:
-    """Columns of a terminal that a text takes."""
-    return sum(
-        0 if unicodedata.combining(mark) else 2 if unicodedata.east_asian_width(mark) in "WF" else 1 for mark in text
-    )
 
 
 def _cut(label: str, most: int = WIDEST_LABEL) -> str:

@@ -5,13 +5,11 @@ Reading stops at the first mistake, with file and line; `gatework check` lists t
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -102,13 +100,3 @@ def label_order(labels: Iterable[str]) -> tuple[str, ...]:
     if all(name.isascii() and name.isdigit() for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
-
-
-def file_facts(path: str) -> dict[str, Any]:
-    """Name, size and SHA-256 of a file. The folder it lies in is nobody's business and is left out."""
-    digest, size = hashlib.sha256(), 0
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return {"file": Path(path).name, "bytes": size, "sha256": digest.hexdigest()}

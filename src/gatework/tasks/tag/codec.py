@@ -94,6 +94,10 @@ class TagCodec(Codec):
     def parts(self, encoded: TagExample) -> Sequence[Encoded]:
         return encoded.encoded
 
+    def knows(self, token: str) -> bool:
+        """Whether a token is in the vocabulary."""
+        return self.text.normalise(token) in self.text.vocabulary
+
     def use(self, ngram_search: Callable[..., int] | None) -> None:
         if self.text.ngrams is not None:
             self.text.ngrams.search = ngram_search

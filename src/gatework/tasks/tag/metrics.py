@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gatework.tasks.bootstrap import draws, middle
 from gatework.tasks.tag.labels import BoolArray, Layer, Spans, TagTable
 
 NAMES = {"f1": True, "precision": True, "recall": True, "accuracy": True, "seg_f1": True}
@@ -140,3 +141,64 @@ def _of_layer(
         return {"accuracy": accuracy(tags_N == gold_N, gold_N)}
     right_N = table.written(tags_N, first_N, layer.scheme) == table.written(gold_N, first_N, layer.scheme)
     return {"accuracy": accuracy(right_N, gold_N)} | span_metrics(table, tags_N, gold_N, first_N)
+
+
+def of_known(
+    layer: Layer,
+    table: TagTable,
+    tags_N: npt.NDArray[Any],
+    gold_N: npt.NDArray[Any],
+    first_N: BoolArray,
+    chosen_N: BoolArray,
+) -> dict[str, Any]:
+    """Scores of some tokens alone: their accuracy, and that of spans, found or true, that hold one of them."""
+    number_N = table.written(tags_N, first_N, layer.scheme) if layer.has_spans else tags_N
+    truth_N = table.written(gold_N, first_N, layer.scheme) if layer.has_spans else gold_N
+    values: dict[str, Any] = {
+        "tokens": int(chosen_N.sum()),
+        "accuracy": accuracy((number_N == truth_N)[chosen_N], gold_N[chosen_N]),
+    }
+    if not layer.has_spans:
+        return values
+    found, gold = _both(table, tags_N, gold_N, first_N)
+    before_N = np.concatenate([[0], np.cumsum(chosen_N)])
+    here_S, there_S = (before_N[spans.end_S] > before_N[spans.start_S] for spans in (found, gold))
+    right = int((_right(found, gold) & here_S).sum())
+    return values | scores(right, int(here_S.sum()), int(there_S.sum()))
+
+
+def intervals(
+    layer: Layer,
+    table: TagTable,
+    tags_N: npt.NDArray[Any],
+    gold_N: npt.NDArray[Any],
+    first_N: BoolArray,
+    *,
+    segment: bool,
+    resamples: int,
+    seed: int,
+) -> dict[str, list[float]]:
+    """95 % intervals of accuracy, F1 and (with `segment`) `seg_f1`, from resampled sentences."""
+    sentence_N = np.cumsum(first_N) - 1
+    count = int(first_N.sum())
+    known_N = gold_N >= 0
+    number_N = table.written(tags_N, first_N, layer.scheme) if layer.has_spans else tags_N
+    truth_N = table.written(gold_N, first_N, layer.scheme) if layer.has_spans else gold_N
+    columns = [
+        np.bincount(sentence_N, weights=one, minlength=count) for one in (known_N & (number_N == truth_N), known_N)
+    ]
+    if layer.has_spans:
+        for same_kind in (False, True) if segment else (False,):
+            found, gold = _both(table, tags_N, gold_N, first_N)
+            if same_kind:
+                found, gold = (spans._replace(kind_S=np.zeros_like(spans.kind_S)) for spans in (found, gold))
+            for places in (found.start_S[_right(found, gold)], found.start_S, gold.start_S):
+                columns.append(np.bincount(sentence_N[places], minlength=count))
+    kinds, times = np.unique(np.stack(columns, axis=1).astype(np.int64), axis=0, return_counts=True)
+    drawn: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ("accuracy", "f1", "seg_f1")}
+    for draws_RK in draws(times, resamples, seed):
+        sums = (draws_RK @ kinds).T
+        drawn["accuracy"].append(sums[0] / np.maximum(1, sums[1]))
+        for name, (right, made, true) in zip(("f1", "seg_f1"), sums[2:].reshape(-1, 3, len(draws_RK)), strict=False):
+            drawn[name].append(2 * right / np.maximum(1, made + true))
+    return {name: middle(pieces) for name, pieces in drawn.items() if pieces}

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gatework.core.architecture import Architecture, Characters, Encoder
 from gatework.core.errors import ConfigError, DataError, nearest
 from gatework.core.tag_scheme import INSIDE, spans
-from gatework.tasks.classify.survey import file_facts
+from gatework.tasks.facts import file_facts
 from gatework.tasks.tag.codec import entries_of
 from gatework.tasks.tag.labels import BoolArray, Layer, TagTable, label_order
 from gatework.tasks.tag.metrics import NAMES

@@ -54,6 +54,12 @@ class Tag(Task):
             space=prepared.space,
         ).to_dict()
 
+    def tune(self, model: Any, examples: Iterable[Sentence]) -> dict[str, Any]:
+        """See `evaluate.tune`."""
+        from gatework.tasks.tag.evaluate import tune
+
+        return tune(model, examples)
+
     def open_codec(self, config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> TagCodec:
         """See `codec.open_codec`."""
         return open_codec(config, entries, source=source)
