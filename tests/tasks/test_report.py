@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gatework.tasks.classify import metrics, report
 from gatework.core.plain import display_width
+from gatework.tasks.classify import metrics, report
 
 
 @pytest.fixture
