@@ -28,8 +28,8 @@ def both(path, family, **changes):
     weights = folder.weights(settings.layers)
     module = BertEncoder(settings)
     module.load(weights)
-    cutter = piece_cutter(*folder.tokenizer_files(), source="test")
-    batch = cutter.collate([cutter.encode(one) for one in SENTENCES], 16)
+    cutter = piece_cutter(folder)
+    batch = cutter.collate([cutter.encode(one) for one in SENTENCES])
     return settings, weights, module.eval(), batch
 
 

@@ -30,11 +30,11 @@ def opened(path, **changes):
     own = folder.architecture
     settings = replace(own, **{"chosen": tuple(range(own.layers + 1)), **changes})
     encoder = BertEncoder.of(settings, folder.weights(settings.layers), source="test")
-    return folder, piece_cutter(*folder.tokenizer_files(), source="test"), encoder
+    return folder, piece_cutter(folder), encoder
 
 
-def batch_of(cutter, sentences=SENTENCES, positions=16):
-    return cutter.collate([cutter.encode(one) for one in sentences], positions)
+def batch_of(cutter, sentences=SENTENCES):
+    return cutter.collate([cutter.encode(one) for one in sentences])
 
 
 @pytest.mark.parametrize("pieces", ["first", "mean"])
@@ -119,7 +119,7 @@ def test_the_real_small_bert_against_transformers():
         ["Unbelievably", ",", "internationalisation", "中文", "😀", "café", "don't", "x\u200dy"],
         ["Peter", "Blackburn"] * 400,
     ]
-    batch = batch_of(cutter, sentences, 512)
+    batch = batch_of(cutter, sentences)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     model = transformers.AutoModel.from_pretrained(str(folder.path)).eval()
     mask = torch.arange(batch.ids_RP.shape[1]) < torch.from_numpy(batch.lengths_R)[:, None]
@@ -140,6 +140,6 @@ def test_the_real_pieces_against_tokenizers():
     oracle.no_truncation()
     oracle.no_padding()
     for sentence in ("EU rejects German call", "naïve café 中文 don't 3.14159 U.S.A. e-mail@x.com ﬁn 😀 (１)"):
-        got = cutter.collate([cutter.encode(sentence.split())], 512)
+        got = cutter.collate([cutter.encode(sentence.split())])
         assert got.ids_RP[0].tolist() == oracle.encode(sentence).ids
     assert len(VOCABULARY) < len(cutter.vocabulary) == 30522

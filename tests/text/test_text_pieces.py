@@ -18,7 +18,7 @@ IDS = {piece: index for index, piece in enumerate(VOCABULARY)}
 def cutter(tmp_path):
     write_folder(tmp_path / "bert")
     folder = BertFolder(tmp_path / "bert")
-    return piece_cutter(*folder.tokenizer_files(), source=str(folder.path))
+    return piece_cutter(folder)
 
 
 def names(cutter, batch, token):
@@ -40,7 +40,7 @@ def test_a_long_token_is_read_in_part(cutter):
 
 def test_rows_carry_special_pieces_and_places(cutter):
     sequences = [["actors", "film"], ["dull"]]
-    batch = cutter.collate([cutter.encode(one) for one in sequences], 16)
+    batch = cutter.collate([cutter.encode(one) for one in sequences])
     assert batch.lengths_R.tolist() == [6, 3]
     assert [VOCABULARY[i] for i in batch.ids_RP[0]] == ["[CLS]", "act", "##or", "##s", "film", "[SEP]"]
     assert [VOCABULARY[i] for i in batch.ids_RP[1, :3]] == ["[CLS]", "dull", "[SEP]"]
@@ -49,7 +49,7 @@ def test_rows_carry_special_pieces_and_places(cutter):
 
 
 def test_nothing_is_a_batch_too(cutter):
-    batch = cutter.collate([], 16)
+    batch = cutter.collate([])
     assert len(batch.ids_RP) == len(batch.row_N) == 0
 
 
@@ -58,7 +58,7 @@ def test_long_sequences_overlap_and_every_token_is_found_once(cutter, count):
     rng = np.random.default_rng(count)
     tokens = [["a", "actors", "film", "中文"][k] for k in rng.integers(0, 4, count)]
     pieces = cutter.encode(tokens)
-    batch = cutter.collate([pieces], 16)
+    batch = cutter.collate([pieces])
     assert (batch.lengths_R <= 16).all()
     assert len(batch.row_N) == count
     assert (np.diff(batch.row_N) >= 0).all()
@@ -69,7 +69,8 @@ def test_long_sequences_overlap_and_every_token_is_found_once(cutter, count):
 
 
 def test_vectors_come_from_the_middle_of_rows(cutter):
-    batch = cutter.collate([cutter.encode(["film"] * 100)], 32)
+    cutter.positions = 32
+    batch = cutter.collate([cutter.encode(["film"] * 100)])
     starts_R = np.searchsorted(batch.row_N, np.arange(len(batch.lengths_R)))
     assert len(starts_R) == 5
     assert batch.begin_N[starts_R].tolist() == [1, 6, 6, 6, 6]
@@ -77,7 +78,7 @@ def test_vectors_come_from_the_middle_of_rows(cutter):
 
 
 def test_tokens_wider_than_a_row_are_cut_to_it(cutter):
-    batch = cutter.collate([cutter.encode(["." * 40, "a", "." * 40])], 16)
+    batch = cutter.collate([cutter.encode(["." * 40, "a", "." * 40])])
     assert (batch.lengths_R <= 16).all()
     assert (batch.end_N <= batch.lengths_R[batch.row_N] - 1).all()
     assert names(cutter, batch, 0) == ["."] * 14
@@ -91,8 +92,10 @@ def test_tokenizer_json_and_vocab_txt_say_the_same(tmp_path, cutter):
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", IDS["[CLS]"]), ("[SEP]", IDS["[SEP]"])]
     )
-    other = piece_cutter(json.loads(tokenizer.to_str()), None, {}, source="tokenizer.json")
-    assert other.to_entries() == cutter.to_entries()
+    write_folder(tmp_path / "other")
+    (tmp_path / "other" / "vocab.txt").unlink()
+    (tmp_path / "other" / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    assert piece_cutter(BertFolder(tmp_path / "other")).to_entries() == cutter.to_entries()
 
 
 def test_entries_round_trip(cutter):
@@ -115,6 +118,7 @@ def test_entries_round_trip(cutter):
         {"lowercase": 1},
         {"prefix": None},
         {"longest_word": 0},
+        {"positions": 2},
     ],
 )
 def test_hostile_entries(cutter, change):
@@ -126,10 +130,21 @@ def test_hostile_entries(cutter, change):
 
 
 def test_other_tokenizers_are_named(tmp_path):
+    write_folder(tmp_path)
     values = {"model": {"type": "BPE"}, "normalizer": None, "pre_tokenizer": {"type": "ByteLevel"}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
     with pytest.raises(DataError, match=r"tokenizer\.json: a tokenizer of BPE \+ None \+ ByteLevel; supported is"):
-        piece_cutter(values, None, {}, source="folder")
-    with pytest.raises(DataError, match=r"vocab\.txt: the piece '\[CLS\]' is missing"):
-        piece_cutter(None, ["[UNK]", "a"], {}, source="folder")
-    with pytest.raises(DataError, match=r"folder: neither tokenizer\.json nor vocab\.txt"):
-        piece_cutter(None, None, {}, source="folder")
+        piece_cutter(BertFolder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        (["[UNK]", "a"], r"vocab\.txt: the piece '\[CLS\]' is missing"),
+        ([*VOCABULARY, "more"], r"the tokenizer has 32 pieces, the weights 31\. The two are of different models"),
+    ],
+)
+def test_vocabularies_that_do_not_fit(tmp_path, vocabulary, message):
+    write_folder(tmp_path, vocabulary=vocabulary)
+    with pytest.raises(DataError, match=message):
+        piece_cutter(BertFolder(tmp_path))

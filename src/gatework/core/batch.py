@@ -25,6 +25,25 @@ class LexiconBatch(NamedTuple):
     weights_L: npt.NDArray[np.float32]
 
 
+class BertBatch(NamedTuple):
+    """What a BERT reads of a batch: rows of pieces, and where each of the batch's N tokens stands in them.
+
+    The tokens are those of the sequences, one sequence after the other. A sequence too long for the model's positions
+    takes several rows, which overlap.
+    """
+
+    ids_RP: IntArray
+    """Piece ids of R rows, int64; past each length they mean nothing."""
+    lengths_R: IntArray
+    """Pieces of each row, first and last special piece counted, int64."""
+    row_N: IntArray
+    """The row of each token, int64, rising."""
+    begin_N: IntArray
+    """Where the token's pieces begin in its row, int64."""
+    end_N: IntArray
+    """Where they end, int64; at least one after `begin_N`."""
+
+
 class TextBatch(NamedTuple):
     """Token sequences of unequal length, as NumPy arrays; `nn` turns them into tensors, `runtime` uses them as is.
 
@@ -51,25 +70,10 @@ class TextBatch(NamedTuple):
     """Character ids of each word, int64, 0 past its end; None without character composition."""
     lexicon: LexiconBatch | None = None
     """None without a lexicon."""
-
-
-class BertBatch(NamedTuple):
-    """What a BERT reads of a batch: rows of pieces, and where each of the batch's N tokens stands in them.
-
-    The tokens are those of the sequences, one sequence after the other. A sequence too long for the model's positions
-    takes several rows, which overlap.
-    """
-
-    ids_RP: IntArray
-    """Piece ids of R rows, int64; past each length they mean nothing."""
-    lengths_R: IntArray
-    """Pieces of each row, first and last special piece counted, int64."""
-    row_N: IntArray
-    """The row of each token, int64, rising."""
-    begin_N: IntArray
-    """Where the token's pieces begin in its row, int64."""
-    end_N: IntArray
-    """Where they end, int64; at least one after `begin_N`."""
+    bert: BertBatch | None = None
+    """None without a BERT, and where its hidden layers are known already."""
+    hidden_NLH: npt.NDArray[np.float16] | None = None
+    """Chosen hidden layers of a frozen BERT for the N tokens of all windows, one after the other; in training alone."""
 
 
 def token_budget_batches(

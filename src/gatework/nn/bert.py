@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gatework.core.architecture import Bert
 from gatework.core.errors import BundleError
 from gatework.nn.dropout import check_chance, dropout
-from gatework.nn.tensors import BertTensors
+from gatework.nn.tensors import BertTensors, TensorBatch
 
 DROPOUT = 0.1
 """What BERTs are trained with, on what each half of a layer adds."""
@@ -99,6 +99,41 @@ class BertMix(nn.Module):
     def forward(self, hidden_NLH: Tensor) -> Tensor:
         """(N, H)."""
         return torch.einsum("l,nlh->nh", self.gamma * self.mix.softmax(0), hidden_NLH.to(self.mix.dtype))
+
+
+class BertInput(nn.Module):
+    """The vectors of a batch's tokens out of a BERT.
+
+    One that is trained runs here. A frozen one does not: its hidden layers were computed before (`train.hidden_layers`)
+    and come with the batch.
+    """
+
+    def __init__(self, settings: Bert, *, trained: bool) -> None:
+        super().__init__()
+        self.encoder = BertEncoder(settings) if trained else None
+        self.mix = BertMix(len(settings.chosen)) if settings.mixed else None
+
+    def forward(self, batch: TensorBatch) -> Tensor:
+        """x_WTH, zero past each length."""
+        if self.encoder is not None and batch.bert is not None:
+            hidden_NLH: Tensor = self.encoder(batch.bert)
+        elif batch.hidden_NLH is not None:
+            hidden_NLH = batch.hidden_NLH
+        else:
+            raise BundleError("the model reads a BERT, but the batch has none. Encode with the model's own codec.")
+        x_NH = hidden_NLH[:, 0].float() if self.mix is None else self.mix(hidden_NLH)
+        windows, time = batch.tokens_WT.shape
+        real_WT = torch.arange(time) < batch.lengths_W[:, None]
+        x_WTH = x_NH.new_zeros(windows, time, x_NH.shape[1])
+        return x_WTH.index_put((real_WT.to(x_NH.device),), x_NH)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters under the names of a bundle, without the leading `bert.`."""
+        if self.encoder is not None:
+            yield from self.encoder.weights()
+        if self.mix is not None:
+            yield "mix", self.mix.mix
+            yield "gamma", self.mix.gamma
 
 
 class _Layer(nn.Module):

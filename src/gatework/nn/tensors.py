@@ -30,7 +30,7 @@ class TensorLexicon(NamedTuple):
 
 
 class TensorBatch(NamedTuple):
-    """The fields of `TextBatch`, as int64 tensors. See there for what each holds."""
+    """The fields of `TextBatch`, as int64 tensors where nothing else is said. See there for what each holds."""
 
     tokens_WT: Tensor
     lengths_W: Tensor
@@ -41,13 +41,19 @@ class TensorBatch(NamedTuple):
     local_WTM: Tensor
     characters_WTK: Tensor | None = None
     lexicon: TensorLexicon | None = None
+    bert: BertTensors | None = None
+    hidden_NLH: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TensorBatch:
         """The batch on a device. Lengths and sequence numbers stay on the CPU, where the shapes are planned."""
         characters = None if self.characters_WTK is None else self.characters_WTK.to(device)
         lexicon = None if self.lexicon is None else TensorLexicon(*(part.to(device) for part in self.lexicon))
+        bert = None if self.bert is None else BertTensors(*(part.to(device) for part in self.bert))
+        hidden = None if self.hidden_NLH is None else self.hidden_NLH.to(device)
         return self._replace(
             lexicon=lexicon,
+            bert=bert,
+            hidden_NLH=hidden,
             tokens_WT=self.tokens_WT.to(device),
             ngram_rows_N=self.ngram_rows_N.to(device),
             ngram_starts_B=self.ngram_starts_B.to(device),
@@ -68,6 +74,8 @@ def to_tensors(batch: TextBatch) -> TensorBatch:
         local_WTM=_tensor(batch.local_WTM),
         characters_WTK=None if batch.characters_WTK is None else _tensor(batch.characters_WTK),
         lexicon=None if batch.lexicon is None else _lexicon(batch.lexicon),
+        bert=None if batch.bert is None else bert_tensors(batch.bert),
+        hidden_NLH=None if batch.hidden_NLH is None else torch.from_numpy(batch.hidden_NLH),
     )
 
 

@@ -15,14 +15,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gatework.core.batch import BertBatch
-from gatework.core.errors import BundleError, DataError
+from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.text.wordpiece import LONGEST_WORD, WordPiece
+
+if TYPE_CHECKING:
+    from gatework.core.architecture import Bert
+    from gatework.core.bert_folder import BertFolder
+    from gatework.core.recipe import Recipe
 
 IntArray = npt.NDArray[np.int32]
 ENTRY = "tokenizer/bert.json"
@@ -48,6 +53,7 @@ class PieceCutter:
         self,
         vocabulary: Sequence[str],
         *,
+        positions: int,
         unknown: int,
         begin: int,
         end: int,
@@ -60,10 +66,12 @@ class PieceCutter:
         """
         Args:
             vocabulary: pieces in the order of their ids; "" where an id has none.
+            positions: most pieces of a row, the special ones counted.
             unknown, begin, end: ids of `[UNK]`, `[CLS]` and `[SEP]`.
             lowercase, strip_accents, chinese, prefix, longest_word: see `WordPiece`.
         """
         self.vocabulary = tuple(vocabulary)
+        self.positions = positions
         self.unknown, self.begin, self.end = unknown, begin, end
         self._settings = {
             "lowercase": lowercase,
@@ -99,9 +107,9 @@ class PieceCutter:
             self._cache[token] = pieces
         return pieces
 
-    def collate(self, sequences: Sequence[Pieces], positions: int) -> BertBatch:
-        """Several sequences as rows of at most `positions` pieces, `[CLS]` and `[SEP]` counted."""
-        room = positions - 2
+    def collate(self, sequences: Sequence[Pieces]) -> BertBatch:
+        """Several sequences as rows."""
+        room = self.positions - 2
         rows: list[IntArray] = []
         places: list[npt.NDArray[np.int64]] = []
         for one in sequences:
@@ -126,7 +134,8 @@ class PieceCutter:
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entry this is read back from."""
-        head = {"format": FORMAT, "kind": "wordpiece", **{name: getattr(self, name) for name in SPECIAL}}
+        head: dict[str, Any] = {"format": FORMAT, "kind": "wordpiece", "positions": self.positions}
+        head |= {name: getattr(self, name) for name in SPECIAL}
         values = {**head, **self._settings, "vocabulary": self.vocabulary}
         return {ENTRY: json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()}
 
@@ -149,10 +158,11 @@ class PieceCutter:
         for name, kind in (("lowercase", bool), ("strip_accents", bool), ("chinese", bool), ("prefix", str)):
             if type(values.get(name)) is not kind:
                 raise fault(f"{name} must be of type {kind.__name__}")
-        if type(values.get("longest_word")) is not int or not 0 < values["longest_word"] < 1 << 20:
-            raise fault("longest_word must be a whole number from 1")
-        options = {name: values[name] for name in (*SPECIAL, "lowercase", "strip_accents", "chinese", "prefix")}
-        return cls(vocabulary, **options, longest_word=values["longest_word"])
+        for name, least in (("longest_word", 1), ("positions", 3)):
+            if type(values.get(name)) is not int or not least <= values[name] < 1 << 20:
+                raise fault(f"{name} must be a whole number from {least}")
+        names = (*SPECIAL, "lowercase", "strip_accents", "chinese", "prefix", "longest_word", "positions")
+        return cls(vocabulary, **{name: values[name] for name in names})
 
 
 def _windows(starts_T: npt.NDArray[np.int64], room: int) -> list[tuple[int, int, slice]]:
@@ -176,21 +186,45 @@ def _windows(starts_T: npt.NDArray[np.int64], room: int) -> list[tuple[int, int,
     return [(*row, slice(cuts[index], cuts[index + 1])) for index, row in enumerate(rows)]
 
 
-def piece_cutter(tokenizer: Mapping[str, Any] | None, lines: Sequence[str] | None, config: Mapping[str, Any],
-                 *, source: str) -> PieceCutter:  # fmt: skip
+def open_bert(recipe: Recipe) -> tuple[Bert, PieceCutter] | None:
+    """The BERT of a recipe, as far as its network reads it, and its tokenizer; None where it has none.
+
+    Raises: DataError: the folder. ConfigError: options that do not fit it or each other.
+    """
+    from gatework.core.bert_folder import BertFolder, choose
+
+    model, inside = recipe.model, recipe.export.bert == "inside"
+    if model.bert is None:
+        return None
+    if model.bert_trained and not inside:
+        raise ConfigError(
+            "export.bert 'reference' with model.bert_trained: a fine-tuned BERT is no longer that of its folder. "
+            "Set export.bert = 'inside'."
+        )
+    folder = BertFolder(model.bert)
+    return choose(folder.architecture, model.bert_layers, pieces=model.bert_pieces, inside=inside), piece_cutter(folder)
+
+
+def piece_cutter(folder: BertFolder) -> PieceCutter:
     """The cutter of a Hugging Face folder.
 
-    Args:
-        tokenizer: `tokenizer.json`, parsed; None where the folder has none.
-        lines: of `vocab.txt`, for a folder without `tokenizer.json`.
-        config: `tokenizer_config.json`, parsed, or {}.
-        source: the folder, for errors.
-    Raises: DataError: a kind of tokenizer that is not supported, or a piece that is missing.
+    Raises: DataError: a kind of tokenizer that is not supported, a piece that is missing, or more pieces than vectors.
     """
+    tokenizer, lines, config = folder.tokenizer_files()
+    source, positions = str(folder.path), folder.architecture.positions
     if tokenizer is not None:
-        return _from_tokenizer(tokenizer, source=f"{source}/tokenizer.json")
-    if lines is None:
-        raise DataError(f"{source}: neither tokenizer.json nor vocab.txt. Copy the whole folder of the model.")
+        cutter = _from_tokenizer(tokenizer, positions, source=f"{source}/tokenizer.json")
+    else:
+        cutter = _from_lines(lines or [], config, positions, source=f"{source}/vocab.txt")
+    if len(cutter.vocabulary) > folder.architecture.vocabulary:
+        raise DataError(
+            f"{source}: the tokenizer has {len(cutter.vocabulary):,} pieces, the weights "
+            f"{folder.architecture.vocabulary:,}. The two are of different models: copy the folder again."
+        )
+    return cutter
+
+
+def _from_lines(lines: Sequence[str], config: Mapping[str, Any], positions: int, *, source: str) -> PieceCutter:
     lowercase = bool(config.get("do_lower_case", True))
     accents = config.get("strip_accents")
     return _cutter(
@@ -198,14 +232,15 @@ def piece_cutter(tokenizer: Mapping[str, Any] | None, lines: Sequence[str] | Non
         unknown=_content(config, "unk_token", "[UNK]"),
         begin=_content(config, "cls_token", "[CLS]"),
         end=_content(config, "sep_token", "[SEP]"),
-        source=f"{source}/vocab.txt",
+        positions=positions,
+        source=source,
         lowercase=lowercase,
         strip_accents=lowercase if accents is None else bool(accents),
         chinese=bool(config.get("tokenize_chinese_chars", True)),
     )
 
 
-def _from_tokenizer(values: Mapping[str, Any], *, source: str) -> PieceCutter:
+def _from_tokenizer(values: Mapping[str, Any], positions: int, *, source: str) -> PieceCutter:
     model, normalizer = values.get("model") or {}, values.get("normalizer") or {}
     cutter = values.get("pre_tokenizer") or {}
     kinds = (model.get("type"), normalizer.get("type"), cutter.get("type"))
@@ -221,6 +256,7 @@ def _from_tokenizer(values: Mapping[str, Any], *, source: str) -> PieceCutter:
         unknown=model.get("unk_token", "[UNK]"),
         begin=ends[0],
         end=ends[1],
+        positions=positions,
         source=source,
         lowercase=lowercase,
         strip_accents=lowercase if accents is None else bool(accents),
