@@ -43,6 +43,16 @@ class BertBatch(NamedTuple):
     end_N: IntArray
     """Where they end, int64; at least one after `begin_N`."""
 
+    def part(self, start: int, stop: int) -> BertBatch:
+        """Tokens `start` to `stop`, at least one, with the rows they stand in."""
+        if start == 0 and stop == len(self.row_N):
+            return self
+        first, last = int(self.row_N[start]), int(self.row_N[stop - 1]) + 1
+        rows, own = slice(first, last), slice(start, stop)
+        return BertBatch(
+            self.ids_RP[rows], self.lengths_R[rows], self.row_N[own] - first, self.begin_N[own], self.end_N[own]
+        )
+
 
 class TextBatch(NamedTuple):
     """Token sequences of unequal length, as NumPy arrays; `nn` turns them into tensors, `runtime` uses them as is.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import gatework
 from gatework.core import strict_json
 from gatework.core.architecture import Architecture
+from gatework.core.bert_folder import BertFolder
 from gatework.core.bundle import CARD, CONFIG, METRICS, WEIGHTS, bundle_size, read_bundle, write_bundle
 from gatework.core.errors import ConfigError
 from gatework.export.card import model_card
@@ -121,6 +122,10 @@ def build_config(prepared: Prepared, decode: Mapping[str, Any], command: str = "
         "recipe": _without_folders(prepared.recipe.model_dump(mode="json")),
         "facts": prepared.facts,
     }
+    bert = prepared.architecture.bert
+    if bert is not None and not bert.inside and prepared.recipe.model.bert is not None:
+        folder = BertFolder(prepared.recipe.model.bert)
+        config["bert"] = {"name": folder.name, "sha256": folder.sha256}
     return config | ({"command": command} if command else {})
 
 

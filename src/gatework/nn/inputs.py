@@ -1,6 +1,6 @@
 """What reads a batch's tokens: everything that joins into the vectors the encoder reads, for every network alike.
 
-    token vector  +  n-grams that end at the token  +  its characters composed  +  the lexicon's words over it
+    token vector  +  n-grams that end at the token  +  its characters composed  +  the lexicon's words over it  +  BERT
 
 (+ stands for side by side; each part but the first is there only where the architecture has it).
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gatework.core.architecture import Architecture
 from gatework.core.errors import BundleError
+from gatework.nn.bert import BertInput
 from gatework.nn.characters import CharacterComposition
 from gatework.nn.dropout import check_chance, locked_dropout, word_dropout
 from gatework.nn.embedding import Embedding
@@ -38,10 +39,12 @@ class Inputs(nn.Module):
         vectors_VE: npt.NDArray[np.floating] | None = None,
         freeze_vectors: bool = False,
         sparse_embedding: bool | None = None,
+        bert_trained: bool = False,
     ) -> None:
         """
         Args:
             embedding_dropout: one mask a window, on all parts.
+            bert_trained: run the BERT here and train it; else its hidden layers come with the batch.
             word_dropout: chance that a token is read as unknown.
             vectors_VE, freeze_vectors, sparse_embedding: of the token vectors, see `Embedding`.
         Raises: ConfigError: a chance outside [0, 1). DataError: vectors that do not fit.
@@ -56,6 +59,7 @@ class Inputs(nn.Module):
         self.local = LocalNgrams(a.ngram_rows, a.ngram_embedding) if a.ngram_embedding else None
         self.characters = None if a.characters is None else CharacterComposition(a.characters)
         self.lexicon = SoftLexicon(a.lexicon_rows, a.lexicon_embedding) if a.lexicon_rows else None
+        self.bert = None if a.bert is None else BertInput(a.bert, trained=bert_trained)
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """x_WTE, with the dropouts of words and of vectors in training."""
@@ -71,6 +75,8 @@ class Inputs(nn.Module):
             if batch.lexicon is None:
                 raise BundleError("the model reads a lexicon, but the batch has none. Encode with its own codec.")
             parts.append(self.lexicon(batch.lexicon, tokens_WT.shape))
+        if self.bert is not None:
+            parts.append(self.bert(batch))
         x_WTE = torch.cat(parts, 2) if len(parts) > 1 else parts[0]
         return locked_dropout(x_WTE, self.embedding_dropout, self.training)
 
@@ -89,3 +95,6 @@ class Inputs(nn.Module):
                 yield f"characters.{name}", weight
         if self.lexicon is not None:
             yield "lexicon.weight", self.lexicon.weight
+        if self.bert is not None:
+            for name, weight in self.bert.weights():
+                yield f"bert.{name}", weight

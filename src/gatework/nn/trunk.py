@@ -38,11 +38,12 @@ class Trunk(nn.Module):
         vectors_VE: npt.NDArray[np.floating] | None = None,
         freeze_vectors: bool = False,
         sparse_embedding: bool | None = None,
+        bert_trained: bool = False,
     ) -> None:
         """
         Args:
             dropout: on each layer's outputs, and on what the head reads.
-            embedding_dropout, word_dropout, vectors_VE, freeze_vectors, sparse_embedding: see `Inputs`.
+            embedding_dropout, word_dropout, vectors_VE, freeze_vectors, sparse_embedding, bert_trained: see `Inputs`.
             variational_dropout, weight_drop, zoneout, forget_bias: of the encoder, see `RecurrentStack`.
         Raises: ConfigError, DataError: as the parts do.
         """
@@ -57,6 +58,7 @@ class Trunk(nn.Module):
             vectors_VE=vectors_VE,
             freeze_vectors=freeze_vectors,
             sparse_embedding=sparse_embedding,
+            bert_trained=bert_trained,
         )
         self.encoder = RecurrentStack(
             encoder.cell,

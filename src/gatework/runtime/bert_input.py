@@ -1,6 +1,6 @@
 """The BERT of a bundle: its weights inside, or in the folder that the bundle refers to.
 
-N tokens, L chosen layers, H width.
+T time, W windows, L chosen layers, H width.
 """
 
 from __future__ import annotations
@@ -43,16 +43,20 @@ class BertInput:
             self._encoder = BertEncoder(settings, words, lambda name: dense(weights, name), source=source)
         else:
             self._encoder = BertEncoder.of(settings, referred(reference, settings, source=source), source=source)
+        self._width = settings.width
         self._mix_L = np.ones(1, dtype=np.float32)
         if settings.mixed:
             self._mix_L = mix_weights(dense(weights, "bert.mix"), dense(weights, "bert.gamma"))
-        self._source = source
 
-    def __call__(self, batch: BertBatch | None) -> Float32:
-        """x_NH, the tokens of all windows one after the other."""
-        if batch is None:
-            raise BundleError(f"{self._source}: the model reads a BERT, its tokenizer has none. Export again.")
-        return self._encoder.mixed(batch, self._mix_L)
+    def __call__(self, batch: BertBatch, lengths_W: IntArray, windows: slice, time: int) -> Float32:
+        """x_TWH of the tokens of some windows, zero past each length."""
+        ends_W = np.cumsum(lengths_W)
+        own_W = lengths_W[windows]
+        start = int(ends_W[windows.start - 1]) if windows.start else 0
+        real_WT = np.arange(time) < own_W[:, None]
+        x_WTH = np.zeros((*real_WT.shape, self._width), dtype=np.float32)
+        x_WTH[real_WT] = self._encoder.mixed(batch.part(start, start + int(own_W.sum())), self._mix_L)
+        return x_WTH.swapaxes(0, 1)
 
 
 def referred(reference: Any, settings: Bert, *, source: str) -> dict[str, Float32]:

@@ -5,6 +5,8 @@ T time, W windows, I width of all parts together, M lengths of n-grams from two 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,7 @@ from gatework.core.architecture import LEXICON_SETS, Architecture
 from gatework.core.batch import LexiconBatch, TextBatch
 from gatework.core.errors import BundleError
 from gatework.core.tensors import TensorFile
+from gatework.runtime.bert_input import BertInput
 from gatework.runtime.characters import CharacterComposition
 from gatework.runtime.tables import Table
 
@@ -21,7 +24,8 @@ Float32 = npt.NDArray[np.float32]
 class Inputs:
     """Windows of a batch to the vectors of their tokens."""
 
-    def __init__(self, architecture: Architecture, weights: TensorFile, *, source: str) -> None:
+    def __init__(self, architecture: Architecture, weights: TensorFile, *, source: str, bert: Any = None) -> None:
+        """`bert` is that of config.json, for a BERT outside the bundle. Raises: BundleError: it is not to be had."""
         a = architecture
         self._source = source
         self.embedding = Table(weights, "embedding.weight", source=source)
@@ -30,11 +34,12 @@ class Inputs:
         self.characters = None
         if a.characters is not None:
             self.characters = CharacterComposition(a.characters, weights, source=source)
+        self.bert = BertInput(a.bert, weights, bert, source=source) if a.bert is not None else None
 
     @property
     def plain(self) -> bool:
         """Token vectors and n-grams alone."""
-        return self.characters is None and self.lexicon is None
+        return self.characters is None and self.lexicon is None and self.bert is None
 
     def __call__(self, batch: TextBatch, windows: slice, time: int) -> Float32:
         """x_TWI of some windows of a batch, the longest of which has `time` tokens."""
@@ -52,6 +57,10 @@ class Inputs:
             if batch.lexicon is None:
                 raise self._lacks("reads a lexicon")
             parts.append(_lexicon(self.lexicon, batch.lexicon, batch.tokens_WT.shape, windows, time))
+        if self.bert is not None:
+            if batch.bert is None:
+                raise self._lacks("reads a BERT")
+            parts.append(self.bert(batch.bert, batch.lengths_W, windows, time))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _lacks(self, what: str) -> BundleError:

@@ -59,15 +59,10 @@ class Model:
                 f"{bundle.source}: the task {bundle.task} needs the head {self._task.head}, but the network has "
                 f"{bundle.architecture.head}. Export the model again."
             )
+        options = {"source": bundle.source, "precision": precision, "bert": bundle.config.get("bert")}
         if bundle.architecture.head == "per_sequence":
-            return Network(bundle.architecture, bundle.weights, source=bundle.source, precision=precision)
-        return Tagger(
-            bundle.architecture,
-            bundle.weights,
-            source=bundle.source,
-            precision=precision,
-            constraints=self.codec.constraints,
-        )
+            return Network(bundle.architecture, bundle.weights, **options)
+        return Tagger(bundle.architecture, bundle.weights, constraints=self.codec.constraints, **options)
 
     def __repr__(self) -> str:
         return f"<gatework model {self.bundle.source}: {self.task}, {self.bundle.nbytes:,} bytes>"

@@ -35,13 +35,22 @@ class Network:
     """An architecture with its weights, ready to run. Nothing changes after it is made: any threads may share it."""
 
     def __init__(
-        self, architecture: Architecture, weights: TensorFile, *, source: str, precision: str = "float32"
+        self,
+        architecture: Architecture,
+        weights: TensorFile,
+        *,
+        source: str,
+        precision: str = "float32",
+        bert: Any = None,
     ) -> None:
-        """Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown."""
+        """`bert` is that of config.json, for a BERT outside the bundle.
+
+        Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown.
+        """
         check_shapes(architecture, weights, source=source)
         self.architecture = a = architecture
         self._source = source
-        self._inputs = Inputs(a, weights, source=source)
+        self._inputs = Inputs(a, weights, source=source, bert=bert)
         self._encoder = Encoder(a, weights, precision=precision)
         self._attention = None
         if a.attention:

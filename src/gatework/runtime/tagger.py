@@ -46,15 +46,17 @@ class Tagger:
         source: str,
         precision: str = "float32",
         constraints: Sequence[Constraints | None] = (),
+        bert: Any = None,
     ) -> None:
         """
         Args:
+            bert: that of config.json, for a BERT outside the bundle.
             constraints: what each tag layer allows; None, or no entry, for all.
         Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown.
         """
         check_shapes(architecture, weights, source=source)
         self.architecture = a = architecture
-        self._inputs = Inputs(a, weights, source=source)
+        self._inputs = Inputs(a, weights, source=source, bert=bert)
         self._encoder = Encoder(a, weights, precision=precision)
         self._heads = [
             (np.ascontiguousarray(dense(weights, f"{name}weight").T), dense(weights, f"{name}bias"))

@@ -16,6 +16,7 @@ Bundle entries (all of them checked when read, for a bundle may come from anyone
     tokenizer/subwords.json    the subword model; for `bpe` and `unigram`
     tokenizer/characters.json  characters in the order of their ids; with character composition
     tokenizer/lexicon.u64, .f32  keys and weights of a lexicon's words, see `lexicon`; with a lexicon
+    tokenizer/bert.json        the pieces of a BERT; where the model reads one
 
 T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longest word, B texts, W windows.
 """
@@ -32,12 +33,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.batch import LexiconBatch, TextBatch
+from gatework.core.batch import BertBatch, LexiconBatch, TextBatch
 from gatework.core.errors import BundleError, ConfigError
 from gatework.text.features import TokenFeatures
 from gatework.text.lexicon import LONGEST, Lexicon, LexiconHits
 from gatework.text.ngrams import NgramCounter, NgramTable
 from gatework.text.normalise import Normaliser
+from gatework.text.pieces import ENTRY as BERT
+from gatework.text.pieces import PieceCutter, Pieces
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
 from gatework.text.units import PATTERNS, PatternUnit, SegmenterUnit, Unit, blank_break_tags, segmenter
 from gatework.text.vocabulary import EMPTY, CharacterVocabulary, Vocabulary
@@ -91,6 +94,10 @@ class Encoded(NamedTuple):
     """Tokens past the limit."""
     lexicon: LexiconHits | None = None
     """Words of the lexicon over the tokens; None without a lexicon."""
+    bert: Pieces | None = None
+    """What a BERT reads; None without one."""
+    hidden: npt.NDArray[np.float16] | None = None
+    """Hidden layers of a frozen BERT (T, layers, width), where a store keeps them; they take the place of `bert`."""
 
 
 class TextCodec:
@@ -111,6 +118,7 @@ class TextCodec:
         character_case: bool = False,
         tokens_only: bool = False,
         lexicon: Lexicon | None = None,
+        bert: PieceCutter | None = None,
     ) -> None:
         self.unit = unit
         self.normalise = normalise
@@ -122,6 +130,7 @@ class TextCodec:
         self.features = features
         self.lexicon = lexicon
         self.character_case = character_case
+        self.bert = bert
         self.tokens_only = tokens_only
         """For answers a token: n-grams are features of tokens alone, and a text as a whole has none."""
         self._longer = (ngrams.n - 1 if ngrams is not None else 0) + (features.count if features is not None else 0)
@@ -139,6 +148,7 @@ class TextCodec:
         rng: np.random.Generator | None = None,
         unlabelled: Callable[[], Iterable[str]] | None = None,
         subwords: Subwords | None = None,
+        bert: PieceCutter | None = None,
     ) -> TextCodec:
         """Learn vocabulary, n-grams and subwords from training texts.
 
@@ -149,6 +159,7 @@ class TextCodec:
             unlabelled: gives texts that count for vocabulary and subwords, not for n-grams: an n-gram's row is learnt
                 from labels alone.
             subwords: a model trained before, for a subword unit; None trains one.
+            bert: cuts the tokens for a BERT too.
         """
         unit = settings.unit
         if unit not in UNITS:
@@ -176,15 +187,23 @@ class TextCodec:
             subwords=subwords,
             characters=characters,
             package=package,
+            bert=bert,
         )
 
     @classmethod
-    def fit_tokens(cls, sentences: Callable[[], Iterable[Sequence[str]]], settings: InputSection) -> TextCodec:
+    def fit_tokens(
+        cls,
+        sentences: Callable[[], Iterable[Sequence[str]]],
+        settings: InputSection,
+        *,
+        bert: PieceCutter | None = None,
+    ) -> TextCodec:
         """Learn vocabulary, n-grams and features from training sentences that are cut into tokens already.
 
         Args:
             sentences: gives the sentences, afresh at every call; read once and never held.
             settings: the `[input]` of a recipe, its unit not "auto" and no subword unit.
+            bert: cuts the tokens for a BERT too.
         """
         unit = settings.unit
         if unit not in UNITS or unit in SUBWORD_UNITS:
@@ -218,6 +237,7 @@ class TextCodec:
             features=features if len(keys_R) else None,
             character_case=True,
             tokens_only=True,
+            bert=bert,
         )
 
     def encode(self, text: str, limit: int | None = None) -> Encoded:
@@ -245,7 +265,8 @@ class TextCodec:
                 local_TM = np.concatenate([local_TM, self.features.find(surfaces, self.ngrams.keys_R)], axis=1)
         characters_TK = self._spelt.encode(surfaces) if self._spelt is not None else None
         lexicon = self.lexicon.find(packed_T >> _32) if self.lexicon is not None else None
-        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out, lexicon)
+        bert = self.bert.encode(surfaces) if self.bert is not None else None
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out, lexicon, bert)
 
     def learn_lexicon(
         self,
@@ -292,7 +313,8 @@ class TextCodec:
 
     def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
         """Several texts as one batch. A text longer than the window is cut into windows of nearly equal length."""
-        if len(encoded) == 1 and len(encoded[0].tokens) <= self.window and encoded[0].lexicon is None:
+        plain = self.bert is None and len(encoded) == 1 and encoded[0].lexicon is None
+        if plain and len(encoded[0].tokens) <= self.window:
             return _single(encoded[0])
         lengths_B = np.array([len(one.tokens) for one in encoded], dtype=np.int64)
         windows_B = -(-lengths_B // self.window)
@@ -323,7 +345,17 @@ class TextCodec:
             local_WTM,
             characters_WTK,
             _lexicon(encoded, real_WT),
+            *self._bert(encoded),
         )
+
+    def _bert(self, encoded: Sequence[Encoded]) -> tuple[BertBatch | None, npt.NDArray[np.float16] | None]:
+        """Rows for a BERT; or its hidden layers of all tokens, where they are known."""
+        if self.bert is None:
+            return None, None
+        hidden = [one.hidden for one in encoded if one.hidden is not None]
+        if hidden:
+            return None, np.concatenate(hidden)
+        return self.bert.collate([one.bert for one in encoded if one.bert is not None]), None
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entries this codec is read back from."""
@@ -354,6 +386,8 @@ class TextCodec:
             entries["tokenizer/subwords.json"] = _json(self.subwords.to_json())
         if self.characters is not None:
             entries["tokenizer/characters.json"] = _json(self.characters.characters)
+        if self.bert is not None:
+            entries |= self.bert.to_entries()
         return entries
 
     @classmethod
@@ -406,6 +440,7 @@ class TextCodec:
             character_case=read.flag(head, "character_case"),
             tokens_only=read.flag(head, "tokens_only"),
             lexicon=lexicon,
+            bert=PieceCutter.from_json(read.json(BERT), source=f"{source}: {BERT}") if BERT in entries else None,
         )
 
     def _empty(self) -> Encoded:
@@ -413,7 +448,8 @@ class TextCodec:
         characters_TK = np.zeros((1, 1), dtype=np.int32) if self._spelt is not None else None
         lexicon = LexiconHits(_NO_ROWS, _NO_ROWS, np.empty(0, dtype=np.float32)) if self.lexicon is not None else None
         local_TM = np.zeros((1, self._longer), dtype=np.int32)
-        return Encoded(tokens_T, _NO_ROWS, local_TM, characters_TK, True, lexicon=lexicon)
+        bert = self.bert.encode([""]) if self.bert is not None else None
+        return Encoded(tokens_T, _NO_ROWS, local_TM, characters_TK, True, lexicon=lexicon, bert=bert)
 
 
 class _Known(dict[str, int]):

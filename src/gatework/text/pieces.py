@@ -186,8 +186,16 @@ def _windows(starts_T: npt.NDArray[np.int64], room: int) -> list[tuple[int, int,
     return [(*row, slice(cuts[index], cuts[index + 1])) for index, row in enumerate(rows)]
 
 
-def open_bert(recipe: Recipe) -> tuple[Bert, PieceCutter] | None:
-    """The BERT of a recipe, as far as its network reads it, and its tokenizer; None where it has none.
+class OpenBert(NamedTuple):
+    """The BERT of a recipe."""
+
+    architecture: Bert
+    """As far as the network reads it."""
+    cutter: PieceCutter
+
+
+def open_bert(recipe: Recipe) -> OpenBert | None:
+    """The BERT of a recipe; None where it has none.
 
     Raises: DataError: the folder. ConfigError: options that do not fit it or each other.
     """
@@ -202,7 +210,8 @@ def open_bert(recipe: Recipe) -> tuple[Bert, PieceCutter] | None:
             "Set export.bert = 'inside'."
         )
     folder = BertFolder(model.bert)
-    return choose(folder.architecture, model.bert_layers, pieces=model.bert_pieces, inside=inside), piece_cutter(folder)
+    read = choose(folder.architecture, model.bert_layers, pieces=model.bert_pieces, inside=inside)
+    return OpenBert(read, piece_cutter(folder))
 
 
 def piece_cutter(folder: BertFolder) -> PieceCutter:

@@ -8,6 +8,9 @@ A store `name` in a folder is these files, numbers little-endian, one example af
     name.characters.i32   character ids (T x K each)   name.characters.i64 likewise; only with character composition
     name.lexicon.i32      slots and rows of lexicon words (2 x L each); name.lexicon.f32 their weights
     name.lexicon.i64      where each example's weights begin; these three only with a lexicon
+    name.pieces.i32       pieces for a BERT            name.pieces.i64     where each example's begin, and the end
+    name.counts.i32       pieces of each token; these three only with a BERT
+    name.hidden.f16       hidden layers of a frozen BERT at each token (layers x width each), see `attach_hidden`
     name.targets.i64 | name.targets.f32 | name.tags.i32  a class id each; C numbers each; or a tag a token (Y x T each)
     name.json             counts; written last, so a store without it is not whole
 
@@ -20,6 +23,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,10 +33,20 @@ import numpy.typing as npt
 from gatework.core.errors import DataError, OutputError
 from gatework.text.codec import Encoded
 from gatework.text.lexicon import LexiconHits
+from gatework.text.pieces import Pieces
 from gatework.text.vocabulary import EMPTY
 
 FORMAT = 1
-_PARTS = ("tokens.i32", "ngrams.i32", "local.i32", "characters.i32", "lexicon.i32", "lexicon.f32")
+_PARTS = (
+    "tokens.i32",
+    "ngrams.i32",
+    "local.i32",
+    "characters.i32",
+    "lexicon.i32",
+    "lexicon.f32",
+    "pieces.i32",
+    "counts.i32",
+)
 
 
 class ExampleStore:
@@ -58,6 +72,12 @@ class ExampleStore:
             self._lexicon = self._map("lexicon.i32", "<i4")
             self._lexicon_weights = self._map("lexicon.f32", "<f4")
             self._lexicon_starts = self._map("lexicon.i64", "<i8")
+        self._has_pieces = bool(head.get("pieces", False))
+        if self._has_pieces:
+            self._pieces = self._map("pieces.i32", "<i4")
+            self._piece_starts = self._map("pieces.i64", "<i8")
+            self._piece_counts = self._map("counts.i32", "<i4")
+        self._hidden: npt.NDArray[np.float16] | None = None
         self._layers = int(head.get("layers", 0))
         self.targets: npt.NDArray[Any] = self._map(*_target_file(head["labels"], self._layers))
         """Class ids, int64, (N,), or for multi-label float32, (N, C); with a tag a token see `targets_of`."""
@@ -127,7 +147,40 @@ class ExampleStore:
             slots_L, rows_L = self._lexicon[2 * start : 2 * end].reshape(2, -1)
             lexicon = LexiconHits(slots_L, rows_L, self._lexicon_weights[start:end])
         empty = len(tokens_T) == 1 and int(tokens_T[0]) == EMPTY
-        return Encoded(tokens_T, rows_N, local_TM, characters_TK, empty, lexicon=lexicon)
+        pieces = hidden = None
+        if self._hidden is not None:
+            hidden = self._hidden[span]
+        elif self._has_pieces:
+            ids_P = self._pieces[self._piece_starts[index] : self._piece_starts[index + 1]]
+            pieces = Pieces(ids_P, np.append(0, np.cumsum(self._piece_counts[span])).astype(np.int32))
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, empty, lexicon=lexicon, bert=pieces, hidden=hidden)
+
+    def pieces_digest(self) -> bytes:
+        """Fingerprint of the pieces of all tokens."""
+        return b"".join(sha256(part.tobytes()).digest() for part in (self._pieces, self._piece_counts))
+
+    def hidden_files(self) -> tuple[Path, Path]:
+        """Where hidden layers of a BERT are written, and what they were computed from."""
+        return Path(f"{self._stem}.hidden.f16"), Path(f"{self._stem}.hidden.json")
+
+    def attach_hidden(self, layers: int, width: int, key: str) -> bool:
+        """Give the hidden layers on disk with every example from now on, if they are whole and of this key.
+
+        Args:
+            layers, width: of the hidden layers at each token.
+            key: what they were computed from.
+        Returns: whether they are there.
+        """
+        path, head = self.hidden_files()
+        try:
+            made = json.loads(head.read_text(encoding="utf-8"))["key"]
+            whole = path.stat().st_size == len(self._tokens) * layers * width * 2
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        if made != key or not whole:
+            return False
+        self._hidden = self._map("hidden.f16", "<f2").reshape(-1, layers, width)
+        return True
 
     def targets_of(self, index: int) -> npt.NDArray[np.int64]:
         """The tags of an example, (T,), or with several layers (Y, T); -1 where one is not known."""
@@ -158,6 +211,7 @@ def _shape_of(encoded: Encoded, target: Any) -> dict[str, Any]:
         "longer": encoded.local.shape[1],
         "characters": encoded.characters is not None,
         "lexicon": encoded.lexicon is not None,
+        "pieces": encoded.bert is not None,
     }
 
 
@@ -172,7 +226,7 @@ class _Writer:
 
     def write(self, examples: Iterable[tuple[Encoded, Any]]) -> dict[str, Any]:
         head: dict[str, Any] = {"format": FORMAT, "labels": None, "layers": 0, "longer": 0}
-        head |= {"characters": False, "lexicon": False}
+        head |= {"characters": False, "lexicon": False, "pieces": False}
         count = left_out = 0
         for encoded, target in examples:
             if count == 0:
@@ -186,6 +240,9 @@ class _Writer:
                 slots_L, rows_L, weights_L = encoded.lexicon
                 self._append("lexicon.i32", np.concatenate([slots_L, rows_L]))
                 self._append("lexicon.f32", weights_L)
+            if encoded.bert is not None:
+                self._append("pieces.i32", encoded.bert.ids_P)
+                self._append("counts.i32", np.diff(encoded.bert.starts_T))
             part, dtype = _target_file(head["labels"], head["layers"])
             self._file(part).write(np.asarray(target, dtype=dtype).tobytes())
             count += 1
@@ -193,7 +250,8 @@ class _Writer:
         starts = {"tokens.i32": "starts.i64", "ngrams.i32": "ngrams.i64"}
         starts |= {"characters.i32": "characters.i64"} if head["characters"] else {}
         starts |= {"lexicon.f32": "lexicon.i64"} if head["lexicon"] else {}
-        more = ("lexicon.i32",) if head["lexicon"] else ()
+        starts |= {"pieces.i32": "pieces.i64"} if head["pieces"] else {}
+        more = (*(("lexicon.i32",) if head["lexicon"] else ()), *(("counts.i32",) if head["pieces"] else ()))
         for part in (*starts, "local.i32", *more, _target_file(head["labels"], head["layers"])[0]):
             self._file(part)
         for part, name in starts.items():

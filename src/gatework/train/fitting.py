@@ -25,6 +25,7 @@ from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
 from gatework.train.clock import Clock
 from gatework.train.fine_tune import FineTune
+from gatework.train.hidden_layers import attach_hidden_layers, bert_weights
 from gatework.train.interrupt import InterruptFlag
 from gatework.train.loop import Course, Loop, Surroundings
 from gatework.train.naive_bayes import ngram_logits
@@ -213,16 +214,27 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
         "forget_bias": model.forget_bias,
         "vectors_VE": _vectors(prepared, say),
         "freeze_vectors": recipe.input.freeze_vectors,
+        "bert_trained": model.bert_trained,
     }
+    attach_hidden_layers(prepared, say)
     if prepared.architecture.head == "per_step":
         smoothing = recipe.train.label_smoothing
-        return Tagger(prepared.architecture, constraints=prepared.constraints, label_smoothing=smoothing, **options)
+        tagger = Tagger(prepared.architecture, constraints=prepared.constraints, label_smoothing=smoothing, **options)
+        _start_bert(tagger, prepared)
+        return tagger
     network = Network(prepared.architecture, **options)
+    _start_bert(network, prepared)
     if network.ngrams is not None and model.ngram_start == "naive-bayes":
         rows, outputs = network.ngrams.weight.shape
         with torch.no_grad():
             network.ngrams.weight.copy_(torch.from_numpy(ngram_logits(prepared.train, rows=rows, outputs=outputs)))
     return network
+
+
+def _start_bert(network: Network | Tagger, prepared: Prepared) -> None:
+    """A BERT that is fine-tuned starts as it lies in its folder."""
+    if network.inputs.bert is not None and network.inputs.bert.encoder is not None:
+        network.inputs.bert.encoder.load(bert_weights(prepared))
 
 
 def _vectors(prepared: Prepared, say: Say) -> npt.NDArray[np.floating] | None:
@@ -289,8 +301,9 @@ def _place(checkpoint: Checkpoint) -> str:
 def _result(loop: Loop, prepared: Prepared) -> FitResult:
     course: Course = loop.course
     own = [entry for entry in course.history if entry["stage"] == course.stage]
+    frozen = {} if prepared.recipe.model.bert_trained else bert_weights(prepared)
     return FitResult(
-        weights=_under("weights/", loop.best),
+        weights={**frozen, **_under("weights/", loop.best)},
         outputs=_under("dev/", loop.best),
         prepared=prepared,
         metrics=own[course.best_epoch - 1]["dev"],

@@ -1,7 +1,7 @@
 """The hidden layers of a frozen BERT for every training token, computed once and kept on disk.
 
-    name.bert.f16     L chosen layers x H each, float16, token after token in the order of the store `name`
-    name.bert.json    what they were computed from; written last, so that layers without it are not whole
+    name.hidden.f16     L chosen layers x H each, float16, token after token in the order of the store `name`
+    name.hidden.json    what they were computed from; written last, so that layers without it are not whole
 
 They are computed by what will answer, `runtime.bert`, from the weights as the bundle will store them, so that training
 sees what prediction sees but for the rounding to float16. A run that is resumed finds them again.
@@ -60,6 +60,12 @@ def attach_hidden_layers(prepared: Prepared, say: Say) -> None:
             say(f"{folder.path.name}: hidden layers of the {int(store.lengths_N.sum()):,} tokens of {name}")
             _write(store, encoder, prepared.codec.bert, key)
             store.attach_hidden(len(bert.chosen), bert.width, key)
+
+
+def bert_weights(prepared: Prepared) -> dict[str, Float32]:
+    """The weights of the recipe's BERT as they lie in its folder; none where the bundle will not hold them."""
+    bert, name = prepared.architecture.bert, prepared.recipe.model.bert
+    return {} if bert is None or name is None or not bert.inside else BertFolder(name).weights(bert.layers)
 
 
 def as_stored(weights: Mapping[str, Float32], storage: str) -> dict[str, Float32]:

@@ -17,6 +17,8 @@ from gatework.train.checkpoint import Numbers
 
 NGRAMS = "ngrams."
 """Parameters whose name begins so take `train.sparse_learning_rate`."""
+BERT = "inputs.bert.encoder."
+"""Parameters whose name begins so take `train.bert_learning_rate`."""
 
 
 class Optimisers:
@@ -32,7 +34,7 @@ class Optimisers:
         self._rates: list[tuple[dict[str, Any], float]] = []
         self._optimisers: list[torch.optim.Optimizer] = []
         if self.dense:
-            self._add(_dense(list(self.dense.values()), settings))
+            self._add(_dense(_rate_groups(self.dense, settings), settings))
         if self.sparse:
             groups = [
                 {"params": [p], "lr": settings.sparse_learning_rate if NGRAMS in name else settings.learning_rate}
@@ -105,7 +107,15 @@ def _sparse_names(module: nn.Module) -> set[str]:
     }
 
 
-def _dense(parameters: list[nn.Parameter], settings: TrainSection) -> torch.optim.Optimizer:
+def _rate_groups(dense: Mapping[str, nn.Parameter], settings: TrainSection) -> list[dict[str, Any]]:
+    """The dense parameters by their highest learning rate: those of a BERT have one of their own."""
+    fine = [p for name, p in dense.items() if name.startswith(BERT)]
+    rest = [p for name, p in dense.items() if not name.startswith(BERT)]
+    groups = [(rest, settings.learning_rate), (fine, settings.bert_learning_rate)]
+    return [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters]
+
+
+def _dense(parameters: list[dict[str, Any]], settings: TrainSection) -> torch.optim.Optimizer:
     """The dense optimiser. The fused kernels do one pass over each parameter; unfused ones do about ten."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":

@@ -31,6 +31,7 @@ from gatework.tasks.task import Prepared, Say, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.text import Encoded, Example, ExampleStore, Format, TextCodec
+    from gatework.text.pieces import OpenBert
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -74,7 +75,10 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
     test = _test_part(sources, ids, multi_label)
     prior, positive = _prior(train, held_N, labels, multi_label)
     _say_counts(say, train, held_N, dev, labels, positive)
-    codec = _fit(sources, held_N, recipe, folder, say)
+    from gatework.text.pieces import open_bert
+
+    bert = open_bert(recipe)
+    codec = _fit(sources, held_N, recipe, bert, folder, say)
     train_store, cut = _encode_part(
         sources, "train", "train", codec, folder, ids, multi_label, ~held_N, recipe.input.max_tokens
     )
@@ -93,7 +97,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
         train=train_store,
         dev=dev_store,
         unlabelled=_unlabelled(sources, codec, folder, say),
-        architecture=_architecture(recipe, codec, len(labels)),
+        architecture=_architecture(recipe, codec, len(labels), bert),
         loss="sigmoid" if multi_label else "softmax",
         examples=partial(_examples, sources, held_N),
         facts=_facts(sources, train, held_N, dev, test, cut),
@@ -248,7 +252,9 @@ def _say_counts(
                 say(f"{train.place(label)}: label {label!r} has no example in dev, so its scores there mean nothing")
 
 
-def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, folder: Path, say: Say) -> TextCodec:
+def _fit(
+    sources: _Sources, held_N: BoolArray, recipe: Recipe, bert: OpenBert | None, folder: Path, say: Say
+) -> TextCodec:
     """The codec, from the training part alone (and unlabelled text where the encoder is pre-trained on it).
 
     A subword model is kept in `folder`: training one again need not give the same pieces, and a resumed run must.
@@ -269,6 +275,7 @@ def _fit(sources: _Sources, held_N: BoolArray, recipe: Recipe, folder: Path, say
         rng=np.random.default_rng([recipe.train.seed, 0xC0DE]),
         unlabelled=unlabelled,
         subwords=subwords,
+        bert=None if bert is None else bert.cutter,
     )
     if codec.subwords is not None and subwords is None:
         with atomic_write(kept) as file:
@@ -350,7 +357,7 @@ def _ngram_rows(codec: TextCodec) -> int:
     return 0 if codec.ngrams is None else len(codec.ngrams)
 
 
-def _architecture(recipe: Recipe, codec: TextCodec, outputs: int) -> Architecture:
+def _architecture(recipe: Recipe, codec: TextCodec, outputs: int, bert: OpenBert | None) -> Architecture:
     model, kind = recipe.model, recipe.input.characters
     characters = None
     if kind != "none" and codec.characters is not None:
@@ -378,6 +385,7 @@ def _architecture(recipe: Recipe, codec: TextCodec, outputs: int) -> Architectur
         ngram_rows=_ngram_rows(codec),
         ngram_embedding=model.ngram_embedding if codec.ngrams is not None and codec.ngrams.n > 1 else 0,
         attention=model.attention if "attention" in model.pooling else 0,
+        bert=None if bert is None else bert.architecture,
         window=recipe.input.window,
     )
 
