@@ -39,6 +39,7 @@ CONFIGS = {
         "pad_token_id": 0,
     },
 }
+CONFIGS["roberta"] = CONFIGS["bert"] | {"model_type": "roberta", "pad_token_id": 4, "max_position_embeddings": 21}
 CONFIGS["electra"] = CONFIGS["bert"] | {"model_type": "electra", "embedding_size": 8}
 
 

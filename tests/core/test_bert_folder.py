@@ -89,16 +89,16 @@ def _nan(folder):
     [
         (_without("config.json"), r"config\.json: the file is missing\. Copy the whole folder"),
         (_without("model.safetensors"), r"model\.safetensors: the file is missing"),
-        (_without("vocab.txt"), r"neither tokenizer\.json nor vocab\.txt"),
         (_pickle_only, r"only pytorch_model\.bin, a pickle, which is never read\. Save the model as safetensors"),
         (_sharded, r"the weights are in several files"),
-        (_config(model_type="gpt2"), r"model_type 'gpt2' is not supported\. Known: bert, distilbert, electra"),
+        (_config(model_type="gpt2"), r"model_type 'gpt2' is not supported\. Known: bert, distilbert, electra, roberta"),
         (_config(position_embedding_type="relative_key"), r"position_embedding_type is 'relative_key'; supported is"),
         (_config(is_decoder=True), r"is_decoder is True; supported is False"),
         (_config(hidden_act="silu"), r"hidden_act 'silu' is not supported\. Known: gelu,"),
         (_config(hidden_size=None), r"config\.json: hidden_size is missing"),
         (_config(hidden_size="12"), r"hidden_size must be a whole number from 1, got '12'"),
         (_config(num_attention_heads=5), r"12 units do not divide by 5 heads"),
+        (_config(model_type="roberta", pad_token_id=14), r"1 positions"),
         (_config(vocab_size=99), r"word_embeddings\.weight has shape \(31, 12\), config\.json says \(99, 12\)"),
         (_config(num_hidden_layers=3), r"'encoder\.layer\.2\.attention\.self\.query\.weight' is missing"),
         (_tensor_gone, r"'encoder\.layer\.1\.output\.dense\.bias' is missing"),
@@ -116,7 +116,6 @@ def test_what_is_wrong_with_a_folder(tmp_path, damage, message):
 
 def _everything(path):
     folder = BertFolder(path)
-    folder.tokenizer_files()
     folder.weights(folder.architecture.layers)
 
 

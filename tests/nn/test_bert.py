@@ -11,7 +11,7 @@ from gatework.core.errors import BundleError
 from gatework.runtime.bert import BertEncoder as Answering
 from gatework.runtime.bert import mix_weights
 from gatework.runtime.shapes import bert_shapes
-from gatework.text.pieces import piece_cutter
+from gatework.text.hugging_face import piece_cutter
 
 torch = pytest.importorskip("torch")
 
@@ -33,7 +33,7 @@ def both(path, family, **changes):
     return settings, weights, module.eval(), batch
 
 
-@pytest.mark.parametrize("family", ["bert", "electra", "distilbert"])
+@pytest.mark.parametrize("family", ["bert", "electra", "distilbert", "roberta"])
 @pytest.mark.parametrize("pieces", ["first", "mean"])
 def test_training_and_answering_agree(tmp_path, family, pieces):
     settings, weights, module, batch = both(tmp_path, family, pieces=pieces)

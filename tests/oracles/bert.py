@@ -65,7 +65,8 @@ def hidden_layers(config: dict, weights: dict, ids: list[int]) -> list[np.ndarra
         return w[f"{name}.weight"] * centred / math.sqrt((centred**2).mean() + epsilon) + w[f"{name}.bias"]
 
     x = []
-    for place, piece in enumerate(ids):
+    first = config["pad_token_id"] + 1 if config["model_type"] == "roberta" else 0
+    for place, piece in enumerate(ids, start=first):
         vector = w["embeddings.word_embeddings.weight"][piece] + w["embeddings.position_embeddings.weight"][place]
         if "embeddings.token_type_embeddings.weight" in w:
             vector = vector + w["embeddings.token_type_embeddings.weight"][0]

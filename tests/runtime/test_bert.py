@@ -11,7 +11,7 @@ from berts import CONFIGS, VOCABULARY, real_folder, write_folder
 from gatework.core.bert_folder import BertFolder
 from gatework.runtime import bert
 from gatework.runtime.bert import BertEncoder, mix_weights
-from gatework.text.pieces import piece_cutter
+from gatework.text.hugging_face import piece_cutter
 from oracles.bert import hidden_layers
 
 SENTENCES = (
@@ -47,6 +47,7 @@ def batch_of(cutter, sentences=SENTENCES):
         ("bert", {"num_attention_heads": 1}),
         ("electra", {}),
         ("distilbert", {}),
+        ("roberta", {}),
     ],
 )
 def test_against_the_oracle(tmp_path, family, config, pieces):
@@ -142,4 +143,27 @@ def test_the_real_pieces_against_tokenizers():
     for sentence in ("EU rejects German call", "naïve café 中文 don't 3.14159 U.S.A. e-mail@x.com ﬁn 😀 (１)"):
         got = cutter.collate([cutter.encode(sentence.split())])
         assert got.ids_RP[0].tolist() == oracle.encode(sentence).ids
-    assert len(VOCABULARY) < len(cutter.vocabulary) == 30522
+    assert len(VOCABULARY) < len(cutter.model.vocabulary) == 30522
+
+
+@pytest.mark.parametrize("family", sorted(CONFIGS))
+def test_families_as_transformers_saves_them(tmp_path, family):
+    transformers = pytest.importorskip("transformers", reason="the oracle of folders is the package transformers")
+    torch = pytest.importorskip("torch")
+    write_folder(tmp_path, family)
+    config = transformers.AutoConfig.for_model(**CONFIGS[family])
+    torch.manual_seed(0)
+    model = transformers.AutoModelForMaskedLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape) * 0.3)
+    model.save_pretrained(tmp_path)
+    _, cutter, encoder = opened(tmp_path)
+    batch = batch_of(cutter)
+    mask = torch.arange(batch.ids_RP.shape[1]) < torch.from_numpy(batch.lengths_R)[:, None]
+    ids = torch.from_numpy(batch.ids_RP).masked_fill(~mask, config.pad_token_id)
+    with torch.no_grad():
+        layers = model.base_model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states
+    got_NLH = encoder.hidden(batch)
+    for layer, want_RPH in enumerate(layers):
+        np.testing.assert_allclose(got_NLH[:, layer], want_RPH.numpy()[batch.row_N, batch.begin_N], rtol=0, atol=1e-4)

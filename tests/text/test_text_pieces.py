@@ -9,7 +9,8 @@ import pytest
 from berts import VOCABULARY, write_folder
 from gatework.core.bert_folder import BertFolder
 from gatework.core.errors import BundleError, DataError
-from gatework.text.pieces import ENTRY, MOST_PIECES, PieceCutter, piece_cutter
+from gatework.text.hugging_face import piece_cutter
+from gatework.text.pieces import ENTRY, MOST_PIECES, PieceCutter
 
 IDS = {piece: index for index, piece in enumerate(VOCABULARY)}
 
@@ -23,7 +24,7 @@ def cutter(tmp_path):
 
 def names(cutter, batch, token):
     ids = batch.ids_RP[batch.row_N[token], batch.begin_N[token] : batch.end_N[token]]
-    return [cutter.vocabulary[index] for index in ids]
+    return [cutter.model.vocabulary[index] for index in ids]
 
 
 def test_every_token_has_its_pieces(cutter):
@@ -131,9 +132,9 @@ def test_hostile_entries(cutter, change):
 
 def test_other_tokenizers_are_named(tmp_path):
     write_folder(tmp_path)
-    values = {"model": {"type": "BPE"}, "normalizer": None, "pre_tokenizer": {"type": "ByteLevel"}}
+    values = {"model": {"type": "Unigram"}, "normalizer": None, "pre_tokenizer": {"type": "Metaspace"}}
     (tmp_path / "tokenizer.json").write_text(json.dumps(values))
-    with pytest.raises(DataError, match=r"tokenizer\.json: a tokenizer of BPE \+ None \+ ByteLevel; supported is"):
+    with pytest.raises(DataError, match=r"tokenizer\.json: a tokenizer of Unigram \+ None \+ Metaspace; supported are"):
         piece_cutter(BertFolder(tmp_path))
 
 
@@ -147,4 +148,14 @@ def test_other_tokenizers_are_named(tmp_path):
 def test_vocabularies_that_do_not_fit(tmp_path, vocabulary, message):
     write_folder(tmp_path, vocabulary=vocabulary)
     with pytest.raises(DataError, match=message):
+        piece_cutter(BertFolder(tmp_path))
+
+
+def test_a_folder_without_a_tokenizer(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "vocab.txt").unlink()
+    with pytest.raises(DataError, match=r"neither tokenizer\.json nor vocab\.txt is there"):
+        piece_cutter(BertFolder(tmp_path))
+    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"vocab\.txt: cannot be read"):
         piece_cutter(BertFolder(tmp_path))

@@ -14,7 +14,7 @@ UNKNOWN = IDS["[UNK]"]
 
 def own(**options):
     settings = {"unknown": UNKNOWN, "lowercase": True, "strip_accents": True, **options}
-    return WordPiece(IDS, **settings)
+    return WordPiece(VOCABULARY, **settings)
 
 
 def theirs(*, lowercase=True, strip_accents=True, chinese=True):

@@ -1,10 +1,10 @@
 """A Hugging Face encoder folder: what it is, its weights under our names, its tokenizer files, its fingerprint.
 
-    config.json          sizes and kind           tokenizer.json, or vocab.txt with tokenizer_config.json
+    config.json          sizes and kind           tokenizer.json, or the older files (see `text.hugging_face`)
     model.safetensors    the weights; pickled weights are never read
 
-Supported are encoders of the BERT family: post-layer-norm transformers with absolute positions and WordPiece
-(`model_type` bert, which MiniLM and most Chinese models are, electra, distilbert).
+Supported are encoders of the BERT family: post-layer-norm transformers with absolute positions (`model_type` bert,
+which MiniLM and most Chinese models are, roberta, electra, distilbert).
 
 Weights under our names (V pieces, e width of their vectors, P positions, H width, I inner width; every norm has .gain
 and .shift, every other pair .weight and .bias; i counts layers from 0):
@@ -39,7 +39,8 @@ from gatework.core.tensors import TensorFile, load_tensors
 
 Float32 = npt.NDArray[np.float32]
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-TOKENIZER, VOCABULARY, TOKENIZER_CONFIG = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
+COUNT = (CONFIG, WEIGHTS, "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
+"""Files that decide what the model answers."""
 PACKAGE = "package:"
 """`package:NAME` is the one model folder inside an installed Python package; none of the package's code is run."""
 COPY = "Copy the whole folder of the model."
@@ -61,6 +62,8 @@ class _Family:
     sizes: Mapping[str, str]
     names: Mapping[str, tuple[str, ...]]
     """Ours to theirs, inside a layer; three of theirs are put one below the other."""
+    padded: bool = False
+    """Positions count from the one after that of padding."""
 
 
 _BERT_SIZES = {
@@ -95,6 +98,7 @@ _DISTILBERT_NAMES = {
 }
 FAMILIES: Mapping[str, _Family] = {
     "bert": _Family("bert.", "encoder.layer", _BERT_SIZES, _BERT_NAMES),
+    "roberta": _Family("roberta.", "encoder.layer", _BERT_SIZES, _BERT_NAMES, padded=True),
     "electra": _Family("electra.", "encoder.layer", _BERT_SIZES, _BERT_NAMES),
     "distilbert": _Family("distilbert.", "transformer.layer", _DISTILBERT_SIZES, _DISTILBERT_NAMES),
 }
@@ -109,12 +113,12 @@ class BertFolder:
         self.path = resolve(os.fspath(path))
         self.name = os.fspath(path)
         """As it was given."""
-        self.config = self._json(CONFIG)
+        self.config = self.json(CONFIG)
         kind = self.config.get("model_type")
         if kind not in FAMILIES:
             raise DataError(
                 f"{self.path / CONFIG}: model_type {str(kind)!r} is not supported. {nearest(str(kind), FAMILIES)} "
-                "Use a post-layer-norm encoder with WordPiece."
+                "Use a post-layer-norm encoder of the BERT family."
             )
         self._family = FAMILIES[str(kind)]
         self._file(WEIGHTS)
@@ -122,22 +126,37 @@ class BertFolder:
 
     @cached_property
     def sha256(self) -> str:
-        """Fingerprint of the files that decide what the model answers."""
+        """Fingerprint of the files that count."""
         digest = sha256()
-        for name in (CONFIG, WEIGHTS, TOKENIZER, VOCABULARY, TOKENIZER_CONFIG):
-            if (self.path / name).is_file():
+        for name in COUNT:
+            if self.has(name):
                 digest.update(name.encode() + b"\0" + sha256((self.path / name).read_bytes()).digest())
         return digest.hexdigest()
 
-    def tokenizer_files(self) -> tuple[dict[str, Any] | None, list[str] | None, dict[str, Any]]:
-        """tokenizer.json, the lines of vocab.txt, tokenizer_config.json: parsed, None or {} where there is none."""
-        settings = self._json(TOKENIZER_CONFIG) if (self.path / TOKENIZER_CONFIG).is_file() else {}
-        if (self.path / TOKENIZER).is_file():
-            return self._json(TOKENIZER), None, settings
-        if (self.path / VOCABULARY).is_file():
-            with open(self.path / VOCABULARY, encoding="utf-8", newline="\n") as file:
-                return None, [line.rstrip("\r\n") for line in file], settings
-        raise DataError(f"{self.path}: neither {TOKENIZER} nor {VOCABULARY} is there. {COPY}")
+    def has(self, name: str) -> bool:
+        """Whether the folder has a file of this name."""
+        return (self.path / name).is_file()
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a text file. Raises DataError: it is not UTF-8."""
+        try:
+            with open(self._file(name), encoding="utf-8", newline="\n") as file:
+                return [line.rstrip("\r\n") for line in file]
+        except (OSError, UnicodeError) as error:
+            raise DataError(f"{self.path / name}: cannot be read ({error}). {COPY}") from None
+
+    def json(self, name: str) -> dict[str, Any]:
+        """The object in a JSON file. Raises DataError."""
+        path = self._file(name)
+        try:
+            values = strict_json.parse(path.read_bytes(), source=str(path))
+        except BundleError as error:
+            raise DataError(str(error)) from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from None
+        if not isinstance(values, dict):
+            raise DataError(f"{path}: expected an object. {COPY}")
+        return values
 
     def weights(self, layers: int) -> dict[str, Float32]:
         """The weights that the first `layers` layers need, float32, by our names.
@@ -147,7 +166,9 @@ class BertFolder:
         tensors = self._tensors
         own = self.architecture
         words, norm = self._pair("embeddings.LayerNorm", (own.embedding,))
-        positions = self._tensor("embeddings.position_embeddings.weight", (own.positions, own.embedding))
+        skipped = self._skipped()
+        positions = self._tensor("embeddings.position_embeddings.weight", (skipped + own.positions, own.embedding))
+        positions = positions[skipped:]
         kinds = self._find("embeddings.token_type_embeddings.weight")
         if kinds is not None:
             positions = positions + self._as_float(tensors, kinds)[0]
@@ -215,6 +236,10 @@ class BertFolder:
             raise DataError(f"{self.path / WEIGHTS}: {name} holds NaN or infinity. {COPY}")
         return values
 
+    def _skipped(self) -> int:
+        """Rows of the table of positions before that of the first piece."""
+        return int(self.config.get("pad_token_id", 1)) + 1 if self._family.padded else 0
+
     def _architecture(self) -> Bert:
         """Sizes of the whole model; every layer counted."""
         place = self.path / CONFIG
@@ -236,8 +261,11 @@ class BertFolder:
                 raise DataError(f"{place}: {key} must be a whole number from 1, got {str(value)[:40]!r}. {COPY}")
             else:
                 sizes[name] = value
-        if sizes["width"] % sizes["heads"] or sizes["positions"] < 3:
+        sizes["positions"] -= self._skipped()
+        if sizes["width"] % sizes["heads"]:
             raise DataError(f"{place}: {sizes['width']} units do not divide by {sizes['heads']} heads. {COPY}")
+        if sizes["positions"] < 3:
+            raise DataError(f"{place}: {sizes['positions']} positions are too few for a piece and its two ends. {COPY}")
         return Bert(
             **sizes,
             embedding=int(config.get("embedding_size", sizes["width"])) if self.config["model_type"] == "electra"
@@ -245,18 +273,6 @@ class BertFolder:
             epsilon=float(config.get("layer_norm_eps", 1e-12)),
             chosen=(sizes["layers"],),
         )  # fmt: skip
-
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self._file(name)
-        try:
-            values = strict_json.parse(path.read_bytes(), source=str(path))
-        except BundleError as error:
-            raise DataError(str(error)) from None
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from None
-        if not isinstance(values, dict):
-            raise DataError(f"{path}: expected an object. {COPY}")
-        return values
 
     def _file(self, name: str) -> Path:
         path = self.path / name

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 LONGEST_WORD = 100
 """Characters; a longer word is unknown."""
@@ -33,7 +34,7 @@ class WordPiece:
 
     def __init__(
         self,
-        ids: Mapping[str, int],
+        vocabulary: Sequence[str],
         *,
         unknown: int,
         lowercase: bool,
@@ -44,21 +45,33 @@ class WordPiece:
     ) -> None:
         """
         Args:
-            ids: piece to id.
+            vocabulary: pieces in the order of their ids; "" where an id has none.
             unknown: id of a word that cannot be cut.
             lowercase, strip_accents: how the model was trained.
             chinese: each Chinese character stands alone.
             prefix: mark of a piece that goes on a word.
-            longest_word: characters from which on a word is unknown.
+            longest_word: characters; a longer word is unknown.
         """
-        self._ids = ids
+        self.vocabulary = tuple(vocabulary)
+        self._ids = {piece: index for index, piece in enumerate(self.vocabulary) if piece}
         self._unknown = unknown
         self._lowercase = lowercase
         self._strip_accents = strip_accents
         self._chinese = chinese
         self._prefix = prefix
         self._longest_word = longest_word
-        self._longest_piece = max(map(len, ids), default=1)
+        self._longest_piece = max(map(len, self.vocabulary), default=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `__init__` takes, but for `unknown`."""
+        return {
+            "lowercase": self._lowercase,
+            "strip_accents": self._strip_accents,
+            "chinese": self._chinese,
+            "prefix": self._prefix,
+            "longest_word": self._longest_word,
+            "vocabulary": self.vocabulary,
+        }
 
     def __call__(self, token: str) -> list[int]:
         """Ids of the pieces of a token; none where nothing of it is left."""

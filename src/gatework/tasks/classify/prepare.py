@@ -31,7 +31,7 @@ from gatework.tasks.task import Prepared, Say, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.text import Encoded, Example, ExampleStore, Format, TextCodec
-    from gatework.text.pieces import OpenBert
+    from gatework.text.hugging_face import OpenBert
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -75,7 +75,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
     test = _test_part(sources, ids, multi_label)
     prior, positive = _prior(train, held_N, labels, multi_label)
     _say_counts(say, train, held_N, dev, labels, positive)
-    from gatework.text.pieces import open_bert
+    from gatework.text.hugging_face import open_bert
 
     bert = open_bert(recipe)
     codec = _fit(sources, held_N, recipe, bert, folder, say)

@@ -33,7 +33,7 @@ from gatework.tasks.task import Prepared, Say, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.text import Encoded, ExampleStore, Sentence, TextCodec
-    from gatework.text.pieces import OpenBert
+    from gatework.text.hugging_face import OpenBert
 
 SINGLE = ("glyph", "char")
 """Units of single characters: affixes, shape and character composition tell nothing there."""
@@ -75,7 +75,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
     layers = _layers(sources, train, schemes)
     recipe = _settled(sources.recipe, layers, say)
     _say_counts(say, parts, held_N, layers)
-    from gatework.text.pieces import open_bert
+    from gatework.text.hugging_face import open_bert
 
     bert = open_bert(recipe)
     codec = _fit(sources, held_N, recipe, bert, say)
