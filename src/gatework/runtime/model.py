@@ -59,7 +59,11 @@ class Model:
                 f"{bundle.source}: the task {bundle.task} needs the head {self._task.head}, but the network has "
                 f"{bundle.architecture.head}. Export the model again."
             )
-        options = {"source": bundle.source, "precision": precision, "bert": bundle.config.get("bert")}
+        options: dict[str, Any] = {
+            "source": bundle.source,
+            "precision": precision,
+            "bert": bundle.config.get("bert"),
+        }
         if bundle.architecture.head == "per_sequence":
             return Network(bundle.architecture, bundle.weights, **options)
         return Tagger(bundle.architecture, bundle.weights, constraints=self.codec.constraints, **options)
