@@ -208,6 +208,15 @@ void viterbi_(
     viterbi(kernels, call.model, call.batch, tags.data(), places.rows(), scores.data());
 }
 
+// Viterbi, and the shares of its path.
+void best_path_(
+    const std::string& level, Strided<const float> emissions, Array<const std::int64_t, 1> lengths,
+    Array<const float, 2> transitions, Array<const float, 1> start, Array<const float, 1> end,
+    Strided<std::int64_t> tags, Array<float, 1> scores, Array<float, 1> nll, Strided<float> p, Strided<float> step) {
+    viterbi_(level, emissions, lengths, transitions, start, end, tags, scores);
+    path_marginals_(level, emissions, lengths, transitions, start, end, Strided<const std::int64_t>(tags), nll, p, step);
+}
+
 void n_best_(
     Strided<const float> emissions, Array<const std::int64_t, 1> lengths, Array<const float, 2> transitions,
     Array<const float, 1> start, Array<const float, 1> end, Strided<std::int64_t> tags, Array<float, 2> scores) {
@@ -242,6 +251,9 @@ void bind(nb::module_& module) {
     crf.def("path_marginals", &path_marginals_, "level"_a, "emissions"_a.noconvert(), "lengths"_a.noconvert(),
             "transitions"_a.noconvert(), "start"_a.noconvert(), "end"_a.noconvert(), "tags"_a.noconvert(),
             "nll"_a.noconvert(), "p"_a.noconvert(), "step"_a.noconvert());
+    crf.def("best_path", &best_path_, "level"_a, "emissions"_a.noconvert(), "lengths"_a.noconvert(),
+            "transitions"_a.noconvert(), "start"_a.noconvert(), "end"_a.noconvert(), "tags"_a.noconvert(),
+            "scores"_a.noconvert(), "nll"_a.noconvert(), "p"_a.noconvert(), "step"_a.noconvert());
     crf.def("viterbi", &viterbi_, "level"_a, "emissions"_a.noconvert(), "lengths"_a.noconvert(),
             "transitions"_a.noconvert(), "start"_a.noconvert(), "end"_a.noconvert(), "tags"_a.noconvert(),
             "scores"_a.noconvert());

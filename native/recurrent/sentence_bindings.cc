@@ -2,14 +2,17 @@
 // n-grams. For latency: what NumPy would take a microsecond for, many times over, takes none. The products of the first
 // layer with token vectors are kept, row by row as tokens come up.
 //
-//   x[t] = (E[token[t]], sum of L[local[t]]);   y = layers(x);   p = (mean, max, last of y);
+//   x[t] = (E[token[t]], sum of L[local[t]], beside[t]);   y = layers(x);   p = (mean, max, last of y);
 //   out = head p + bias + sum of N[rows] / sqrt(their number)
+//
+// `beside` are inputs that the caller has, such as characters composed. Without pooling the answer is y itself.
 
 #include <nanobind/nanobind.h>
 
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "aligned.h"
@@ -56,11 +59,11 @@ struct SentenceLayer {
 class Sentence {
 public:
     // layers: lists of Packed for one or two directions; the first for token vectors alone. local: Packed of each direction
-    // for the rest of the first layer's inputs, or none. Tables: (rows, scales or None), or None. recurrent: of each layer
+    // for the rest of the first layer's inputs (n-grams, then `beside` values), or none. Tables: (rows, scales or None), or None. recurrent: of each layer
     // and direction a table of R, its int8 rows with scales, or none at all.
     Sentence(nb::list layers, nb::list local, nb::object tokens, nb::object locals, nb::object ngrams, nb::object head,
-             nb::object bias, nb::str pooling, bool residual, nb::list recurrent)
-        : pooling_(pooling.c_str()), residual_(residual) {
+             nb::object bias, nb::str pooling, bool residual, nb::list recurrent, std::int64_t beside)
+        : pooling_(pooling.c_str()), residual_(residual), beside_(beside) {
         owners_ = nb::make_tuple(layers, local, tokens, locals, ngrams, head, bias);
         tokens_ = table(tokens);
         if (!locals.is_none()) locals_ = table(locals);
@@ -73,16 +76,20 @@ public:
             for (int d = 0; d < ways_; ++d) layer.way[d] = packed_layer(nb::object(one[d]));
             layers_.push_back(layer);
         }
-        require((int)nb::len(local) == (locals_.rows ? ways_ : 0), "a layer for local vectors is missing");
-        for (int d = 0; d < ways_ && locals_.rows; ++d) layers_[0].local[d] = packed_layer(nb::object(local[d]));
+        require(beside_ >= 0 && (int)nb::len(local) == (rest() ? ways_ : 0), "a layer for local vectors is missing");
+        for (int d = 0; d < ways_ && rest(); ++d) layers_[0].local[d] = packed_layer(nb::object(local[d]));
         check_sizes();
         require(nb::len(recurrent) == 0 || nb::len(recurrent) == layers_.size() * (std::size_t)ways_, "a table of R is missing");
         for (std::size_t k = 0; k < nb::len(recurrent); ++k) pack_recurrent(recurrent[k], k);
-        const View& matrix = views_.add(head, 'f', false);
-        outputs_ = matrix.shape(0);
-        const std::int64_t pooled = (std::int64_t)pooling_.size() * ways_ * width_;
-        head_ = views_.floats(head, std::initializer_list<std::int64_t>{outputs_, pooled}, false);
-        bias_ = views_.floats(bias, std::initializer_list<std::int64_t>{outputs_}, false);
+        if (pooling_.empty()) {
+            outputs_ = ways_ * width_;
+        } else {
+            const View& matrix = views_.add(head, 'f', false);
+            outputs_ = matrix.shape(0);
+            const std::int64_t pooled = (std::int64_t)pooling_.size() * ways_ * width_;
+            head_ = views_.floats(head, std::initializer_list<std::int64_t>{outputs_, pooled}, false);
+            bias_ = views_.floats(bias, std::initializer_list<std::int64_t>{outputs_}, false);
+        }
         require(!ngrams_.rows || ngrams_.width == outputs_, "n-grams do not have the head's outputs");
         kept_.assign((std::size_t)tokens_.rows, nullptr);
     }
@@ -90,8 +97,8 @@ public:
     Sentence(const Sentence&) = delete;
     Sentence& operator=(const Sentence&) = delete;
 
-    // Whether it was done: ids beyond a table are left to the caller. out (C).
-    bool run(nb::handle tokens, nb::handle local, nb::handle rows, nb::handle out) {
+    // Whether it was done: ids beyond a table are left to the caller. out (C), or without pooling (T, Y); beside (T, X).
+    bool run(nb::handle tokens, nb::handle local, nb::handle rows, nb::handle out, nb::handle beside) {
         const View token_view(tokens, 'i', false), local_view(local, 'i', false), row_view(rows, 'i', false);
         View out_view(out, 'f', true);
         require(token_view.ndim() == 1 && token_view.contiguous() && local_view.ndim() == 2 && local_view.contiguous() &&
@@ -106,6 +113,15 @@ public:
         call.out = static_cast<float*>(out_view.data());
         const std::int32_t* ids = static_cast<const std::int32_t*>(token_view.data());
         require(call.T > 0 && local_view.shape(0) == call.T, "arrays have the wrong shapes");
+        require(!pooling_.empty() || (out_view.ndim() == 2 && out_view.shape(0) == call.T), "out has the wrong shape");
+        std::optional<View> beside_view;
+        if (beside_) {
+            beside_view.emplace(beside, 'f', false);
+            require(beside_view->ndim() == 2 && beside_view->contiguous() && beside_view->shape(0) == call.T &&
+                        beside_view->shape(1) == beside_,
+                    "beside has the wrong shape");
+            call.beside = static_cast<const float*>(beside_view->data());
+        }
         if (locals_.rows && call.M == 0) return false;
         for (std::int64_t t = 0; t < call.T; ++t)
             if (ids[t] < 0 || ids[t] >= tokens_.rows) return false;
@@ -131,6 +147,7 @@ private:
         std::int64_t T, M, N;
         const std::int32_t *local, *rows;
         const float* const* kept;
+        const float* beside;
         float* out;
     };
 
@@ -161,6 +178,7 @@ private:
         layer.wide[k % (std::size_t)ways_] = &wide->matrix;
         wides_.push_back(std::move(wide));
     }
+    std::int64_t rest() const { return (locals_.rows ? locals_.width : 0) + beside_; }
     static std::int64_t wide(const PackedLayer& layer) { return layer.packed->cell.w_slots * padded(layer.packed->units); }
 
     void check_sizes() {
@@ -174,8 +192,8 @@ private:
             }
             inputs = ways_ * width_;
         }
-        for (int d = 0; d < ways_ && locals_.rows; ++d)
-            require(layers_[0].local[d].packed->inputs == locals_.width && wide(layers_[0].local[d]) == wide(layers_[0].way[0]),
+        for (int d = 0; d < ways_ && rest(); ++d)
+            require(layers_[0].local[d].packed->inputs == rest() && wide(layers_[0].local[d]) == wide(layers_[0].way[0]),
                     "the layer for local vectors does not fit");
     }
 
@@ -270,7 +288,7 @@ private:
         float* h = z + T * one;  // one is a multiple of 16, so all stay aligned
         float* c = h + (T + 1) * P;
         char* scratch = reinterpret_cast<char*>(c + H);
-        const bool first = way.layer == 0, plain = first && !locals_.rows;
+        const bool first = way.layer == 0, plain = first && !rest();
         if (!plain) {
             const PackedLayer& product = first ? layer.local[d] : own;
             const float* x = first ? way.locals : way.x;
@@ -300,7 +318,7 @@ private:
     }
 
     void compute(const Call& call) const {
-        const std::int64_t T = call.T, Y = ways_ * width_, L = locals_.width;
+        const std::int64_t T = call.T, Y = ways_ * width_, L = rest(), own = L - beside_;
         const std::size_t bytes = way_bytes(T);
         const auto lines = [](std::int64_t floats) { return ((std::size_t)floats * sizeof(float) + 63) / 64 * 64; };
         Buffer buffer;
@@ -313,6 +331,8 @@ private:
         std::memset(locals, 0, (std::size_t)(T * L) * sizeof(float));
         for (std::int64_t t = 0; locals_.rows && t < T; ++t)
             for (std::int64_t m = 0; m < call.M; ++m) locals_.add(call.local[t * call.M + m], 1.0f, locals + t * L);
+        for (std::int64_t t = 0; beside_ && t < T; ++t)
+            std::memcpy(locals + t * L + own, call.beside + t * beside_, (std::size_t)beside_ * sizeof(float));
         for (std::size_t l = 0; l < layers_.size(); ++l) {
             Way way{this, &call, l, below, locals, y, buffer.bytes(), bytes};
             const Packed& p = *layers_[l].way[0].packed;
@@ -327,6 +347,10 @@ private:
             float* other = y;
             y = below;
             below = other;
+        }
+        if (pooling_.empty()) {
+            std::memcpy(call.out, below, (std::size_t)(T * Y) * sizeof(float));
+            return;
         }
         pool(below, T, Y, pooled);
         answer(call, pooled, (std::int64_t)pooling_.size() * Y);
@@ -377,6 +401,7 @@ private:
     std::vector<std::unique_ptr<Wide>> wides_;
     std::string pooling_;  // m mean, x max, l last
     bool residual_;
+    std::int64_t beside_;  // inputs the caller gives
     int ways_ = 1;
     std::int64_t width_ = 0, outputs_ = 0;
     Table tokens_, locals_, ngrams_;
@@ -393,10 +418,11 @@ private:
 
 void bind_sentence(nb::module_& parent) {
     nb::class_<Sentence>(parent, "Sentence")
-        .def(nb::init<nb::list, nb::list, nb::object, nb::object, nb::object, nb::object, nb::object, nb::str, bool, nb::list>(),
+        .def(nb::init<nb::list, nb::list, nb::object, nb::object, nb::object, nb::object, nb::object, nb::str, bool, nb::list, std::int64_t>(),
              nb::arg("layers"), nb::arg("local"), nb::arg("tokens"), nb::arg("locals").none(), nb::arg("ngrams").none(),
-             nb::arg("head"), nb::arg("bias"), nb::arg("pooling"), nb::arg("residual"), nb::arg("recurrent"))
-        .def("run", &Sentence::run);
+             nb::arg("head").none(), nb::arg("bias").none(), nb::arg("pooling"), nb::arg("residual"), nb::arg("recurrent"),
+             nb::arg("beside"))
+        .def("run", &Sentence::run, nb::arg("tokens"), nb::arg("local"), nb::arg("rows"), nb::arg("out"), nb::arg("beside").none());
 }
 
 }  // namespace gatework::recurrent

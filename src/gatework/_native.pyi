@@ -101,6 +101,20 @@ class crf:
         step: _F32,
     ) -> None: ...
     @staticmethod
+    def best_path(
+        level: str,
+        emissions: _F32,
+        lengths: _I64,
+        transitions: _F32,
+        start: _F32,
+        end: _F32,
+        tags: _I64,
+        scores: _F32,
+        nll: _F32,
+        p: _F32,
+        step: _F32,
+    ) -> None: ...
+    @staticmethod
     def viterbi(
         level: str,
         emissions: _F32,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gatework.kernels import crf
 from gatework.kernels.dispatch import available, level, levels, trains
 from gatework.kernels.parallel import set_threads, threads
-from gatework.kernels.sentence import Sentence, ngram_search, sentence
+from gatework.kernels.sentence import Sentence, TableRows, ngram_search, sentence
 from gatework.kernels.sequence import Packed, both_ways, pack, sequence
 from gatework.kernels.state import RecurrentState
 from gatework.kernels.step import Folded, Stepper, fold
@@ -21,6 +21,7 @@ __all__ = [
     "RecurrentState",
     "Sentence",
     "Stepper",
+    "TableRows",
     "available",
     "both_ways",
     "crf",

@@ -26,10 +26,12 @@ from gatework.kernels import dispatch
 from gatework.kernels.crf_definition import Scores
 
 __all__ = [
+    "BestPath",
     "Constraints",
     "Gradients",
     "PathShares",
     "Scores",
+    "best_path",
     "constrain",
     "log_partition",
     "marginals",
@@ -136,6 +138,27 @@ def path_marginals(
         shares.nll_B[b] = _minus_gold(call, definition.log_partition(e_LK, call.scores), rows, tags_L)
         shares.p[rows], shares.step[rows] = definition.path_shares(e_LK, call.scores, tags_L)
     return shares
+
+
+class BestPath(NamedTuple):
+    """What `best_path` finds: `viterbi` and `path_marginals` of it. By token, batch-first in memory."""
+
+    tags: Int64
+    scores_B: Float32
+    shares: PathShares
+
+
+def best_path(emissions: Any, lengths_B: Any, scores: Scores, *, level: str | None = None) -> BestPath:
+    """The best path of each sequence and how probable it is, in one call. See `viterbi` and `path_marginals`."""
+    call = _Call(emissions, lengths_B, scores, level)
+    if call.native is None:
+        tags, best_B = viterbi(emissions, lengths_B, scores, level=level)
+        return BestPath(tags, best_B, path_marginals(emissions, tags, lengths_B, scores, level=level))
+    shape, batch = call.emissions.shape[-2::-1], call.batch  # (B, T), or (N,)
+    tags, best_B, nll_B = np.empty(shape, np.int64).T, np.empty(batch, np.float32), np.empty(batch, np.float32)
+    p, step = np.empty(shape, np.float32).T, np.empty(shape, np.float32).T
+    call.compiled(call.native.best_path, call.level, *call.arrays, tags, best_B, nll_B, p, step)
+    return BestPath(tags, best_B, PathShares(nll_B, p, step))
 
 
 def marginals(emissions: Any, lengths_B: Any, scores: Scores, *, level: str | None = None) -> Float32:

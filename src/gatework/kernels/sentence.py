@@ -29,8 +29,9 @@ POOLS = {"mean": "m", "max": "x", "last": "l"}
 class Sentence(Protocol):
     """A network for one text; any threads may share it."""
 
-    def run(self, tokens_T: Int32, local_TM: Int32, rows_N: Int32, out_C: Float32) -> bool:
-        """Write the logits to `out_C`. False, with nothing done, where an id is beyond a table."""
+    def run(self, tokens_T: Int32, local_TM: Int32, rows_N: Int32, out: Float32, beside_TX: Float32 | None) -> bool:
+        """Write the logits to `out`, (1, C), or the outputs of the layers, (T, P). False, with nothing done, where an
+        id is beyond a table."""
 
 
 def sentence(
@@ -41,13 +42,14 @@ def sentence(
     tokens: TableRows,
     locals_: TableRows | None,
     ngrams: TableRows | None,
-    head_CP: Float32,
-    bias_C: Float32,
+    head_CP: Float32 | None,
+    bias_C: Float32 | None,
     pooling: Sequence[str],
     residual: bool,
     recurrent: Sequence[TableRows] = (),
+    beside: int = 0,
 ) -> Sentence | None:
-    """Prepare a network whose layers read token vectors, with vectors of n-grams beside them or without.
+    """Prepare a network whose layers read token vectors, with vectors of n-grams and others beside them or without.
 
     Args:
         layers: packed weights of each layer's directions, bottom first.
@@ -56,6 +58,8 @@ def sentence(
         tokens, locals_, ngrams: token vectors; vectors that are summed and joined to them; rows of logits.
         recurrent: of each layer and direction, bottom first, the recurrent matrix as it is stored in 8 bits, with its
             scales: products with activations in 24 bits are as near as float32 ones, and read a quarter.
+        head_CP, bias_C, pooling: of a head that gives a text one answer; without pooling there is no head.
+        beside: width of further inputs of each token, which `run` is given.
         residual: a layer's inputs are added to its outputs, from the second layer on.
     Returns: None where there is no code for it.
     """
@@ -67,7 +71,7 @@ def sentence(
     for given in first:
         params = float32_params(kind, given)
         split.append(pack(cell, params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, :width])), level=level))
-        if locals_ is not None:
+        if locals_ is not None or beside:
             own = params._replace(w_GI=np.ascontiguousarray(params.w_GI[:, width:]))
             rest.append(pack(cell, own, level=level))
     packs = [[packed.native for packed in ways] for ways in (split, *layers[1:])]
@@ -77,11 +81,12 @@ def sentence(
         tokens,
         locals_,
         ngrams,
-        np.ascontiguousarray(head_CP, dtype=np.float32),
-        np.ascontiguousarray(bias_C, dtype=np.float32),
+        None if head_CP is None else np.ascontiguousarray(head_CP, dtype=np.float32),
+        None if bias_C is None else np.ascontiguousarray(bias_C, dtype=np.float32),
         "".join(POOLS[kind] for kind in pooling),
         residual,
         list(recurrent) if level in WIDE_LEVELS else [],
+        beside,
     )
     return made
 

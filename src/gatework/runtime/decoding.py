@@ -57,30 +57,35 @@ def paths_of(
     if allowed is not None and any(mask is not None for mask in allowed):
         emissions_TBC = _held(emissions_TBC, allowed)
     if paths == 1:
-        tags_TB, best_B = crf.viterbi(emissions_TBC, lengths_B, scores)
-        tags_NTB, score_BN = tags_TB[None], best_B[:, None]
-    else:
-        tags_NTB, score_BN = crf.n_best(emissions_TBC, lengths_B, scores, paths)
-        tags_TB = tags_NTB[0]
-    shares = crf.path_marginals(emissions_TBC, tags_TB, lengths_B, scores)
-    none_B = ~(score_BN[:, 0] > -np.inf)
-    if none_B.any():
-        shares.p[:, none_B] = shares.step[:, none_B] = 0.0
-    first_B = np.where(none_B, 0.0, score_BN[:, 0])
-    with np.errstate(invalid="ignore"):
-        log_p_BN = score_BN.astype(np.float64) - first_B[:, None] - np.where(none_B, 0.0, shares.nll_B)[:, None]
-    tags_BNT = np.ascontiguousarray(tags_NTB.transpose(2, 0, 1), dtype=np.int32)
-    p_BT, step_BT = np.ascontiguousarray(shares.p.T), np.ascontiguousarray(shares.step.T)
-    if paths == 1:
+        tags_TB, best_B, shares = crf.best_path(emissions_TBC, lengths_B, scores)
+        if not (best_B > -np.inf).all():
+            _clear(shares, best_B)
+        tags_BT, p_BT, step_BT = tags_TB.T.astype(np.int32), shares.p.T, shares.step.T
+        log_p_B1 = -shares.nll_B[:, None].astype(np.float64)
         return [
-            TagPaths(tags_BNT[b, :, :length], log_p_BN[b], p_BT[b, :length], step_BT[b, :length])
+            TagPaths(tags_BT[b : b + 1, :length], log_p_B1[b], p_BT[b, :length], step_BT[b, :length])
             for b, length in enumerate(lengths_B.tolist())
         ]
-    counts_B = np.maximum((score_BN > -np.inf).sum(axis=1), 1).tolist()
+    tags_NTB, score_BN = crf.n_best(emissions_TBC, lengths_B, scores, paths)
+    shares = crf.path_marginals(emissions_TBC, tags_NTB[0], lengths_B, scores)
+    possible_BN = score_BN > -np.inf
+    if not possible_BN[:, 0].all():
+        _clear(shares, score_BN[:, 0])
+    first_B1 = np.where(possible_BN[:, :1], score_BN[:, :1], 0.0)
+    log_p_BN = np.where(possible_BN, score_BN, first_B1).astype(np.float64) - first_B1 - shares.nll_B[:, None]
+    tags_BNT = np.ascontiguousarray(tags_NTB.transpose(2, 0, 1), dtype=np.int32)
+    counts_B = np.maximum(possible_BN.sum(axis=1), 1).tolist()
     return [
-        TagPaths(tags_BNT[b, :count, :length], log_p_BN[b, :count], p_BT[b, :length], step_BT[b, :length])
+        TagPaths(tags_BNT[b, :count, :length], log_p_BN[b, :count], shares.p[:length, b], shares.step[:length, b])
         for b, (length, count) in enumerate(zip(lengths_B.tolist(), counts_B, strict=True))
     ]
+
+
+def _clear(shares: crf.PathShares, best_B: Float32) -> None:
+    """Zero probability for sequences of which no path is allowed."""
+    none_B = ~(best_B > -np.inf)
+    shares.p[:, none_B] = shares.step[:, none_B] = 0.0
+    shares.nll_B[none_B] = np.inf
 
 
 def _held(emissions_TBC: Float32, allowed: Sequence[Bools | None]) -> Float32:

@@ -17,6 +17,7 @@ from gatework.core import architecture
 from gatework.core.batch import IntArray
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
+from gatework.runtime.inputs import Inputs
 from gatework.runtime.shapes import directions
 from gatework.runtime.tables import dense
 
@@ -67,6 +68,35 @@ class Encoder:
             return []
         scales = (np.ascontiguousarray(weights[name + SCALE], dtype=np.float32) for name in names)
         return list(zip((weights[name] for name in names), scales, strict=True))
+
+
+def short_way(
+    of: architecture.Architecture,
+    inputs: Inputs,
+    encoder: Encoder,
+    weights: TensorFile,
+    *,
+    ngrams: kernels.TableRows | None = None,
+    head_CP: Float32 | None = None,
+    bias_C: Float32 | None = None,
+) -> kernels.Sentence | None:
+    """The network as one call for one text; None where there is no code for it. Without a head, its encoder alone."""
+    if inputs.bert is not None or (of.encoder.residual and of.encoder.outputs == of.encoder_inputs):
+        return None
+    return kernels.sentence(
+        of.encoder.cell,
+        encoder.layers,
+        encoder.first_params(weights),
+        tokens=inputs.embedding.stored,
+        locals_=None if inputs.local is None else inputs.local.stored,
+        ngrams=ngrams,
+        head_CP=head_CP,
+        bias_C=bias_C,
+        pooling=of.pooling,
+        residual=of.encoder.residual,
+        recurrent=encoder.stored_recurrent(weights),
+        beside=inputs.beside_width,
+    )
 
 
 def groups(lengths_W: IntArray) -> Iterator[slice]:

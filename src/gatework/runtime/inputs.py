@@ -27,7 +27,7 @@ class Inputs:
     def __init__(self, architecture: Architecture, weights: TensorFile, *, source: str, bert: Any = None) -> None:
         """`bert` is that of config.json, for a BERT outside the bundle. Raises: BundleError: it is not to be had."""
         a = architecture
-        self._source = source
+        self._architecture, self._source = a, source
         self.embedding = Table(weights, "embedding.weight", source=source)
         self.local = Table(weights, "local.weight", source=source) if a.ngram_embedding else None
         self.lexicon = Table(weights, "lexicon.weight", source=source) if a.lexicon_rows else None
@@ -37,9 +37,24 @@ class Inputs:
         self.bert = BertInput(a.bert, weights, bert, source=source) if a.bert is not None else None
 
     @property
-    def plain(self) -> bool:
-        """Token vectors and n-grams alone."""
-        return self.characters is None and self.lexicon is None and self.bert is None
+    def beside_width(self) -> int:
+        """Width of what `beside` gives."""
+        a = self._architecture
+        return (a.characters.outputs if a.characters else 0) + LEXICON_SETS * a.lexicon_embedding
+
+    def beside(self, one: Any) -> Float32 | None:
+        """What joins the token and n-gram vectors of one encoded text (`text.Encoded`), (T, X); None for nothing."""
+        parts = []
+        if self.characters is not None:
+            if one.characters is None:
+                raise self._lacks("composes characters")
+            parts.append(self.characters(one.characters[:, None])[:, 0])
+        if self.lexicon is not None:
+            if one.lexicon is None:
+                raise self._lacks("reads a lexicon")
+            time = len(one.tokens)
+            parts.append(_lexicon(self.lexicon, LexiconBatch(*one.lexicon), (1, time), slice(0, 1), time)[:, 0])
+        return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0] if parts else None
 
     def __call__(self, batch: TextBatch, windows: slice, time: int) -> Float32:
         """x_TWI of some windows of a batch, the longest of which has `time` tokens."""

@@ -18,7 +18,7 @@ from gatework import kernels
 from gatework.core.architecture import Architecture
 from gatework.core.batch import TextBatch, token_budget_batches
 from gatework.core.tensors import TensorFile
-from gatework.runtime.encoder import GROUP_TOKENS, Encoder, groups
+from gatework.runtime.encoder import GROUP_TOKENS, Encoder, groups, short_way
 from gatework.runtime.inputs import Inputs
 from gatework.runtime.pooling import Attention, make_group, make_pools
 from gatework.runtime.shapes import check_shapes
@@ -108,25 +108,19 @@ class Network:
         if self._sentence is None or len(one.tokens) > self.architecture.window:
             return None
         logits_BC = np.empty((1, self.architecture.outputs), dtype=np.float32)
-        return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC) else None
+        return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC, None) else None
 
     def _make_sentence(self, weights: TensorFile) -> kernels.Sentence | None:
-        a, inputs = self.architecture, self._inputs
-        around = a.encoder.residual and a.encoder.outputs == a.encoder_inputs
-        if not inputs.plain or around:
+        if self._inputs.beside_width:
             return None
-        return kernels.sentence(
-            a.encoder.cell,
-            self._encoder.layers,
-            self._encoder.first_params(weights),
-            tokens=inputs.embedding.stored,
-            locals_=None if inputs.local is None else inputs.local.stored,
+        return short_way(
+            self.architecture,
+            self._inputs,
+            self._encoder,
+            weights,
             ngrams=None if self._ngrams is None else self._ngrams.stored,
             head_CP=self._head_PC.T,
             bias_C=self._bias_C,
-            pooling=a.pooling,
-            residual=a.encoder.residual,
-            recurrent=self._encoder.stored_recurrent(weights),
         )
 
     def _wide(self, table: Table, batch: TextBatch) -> Float32:
