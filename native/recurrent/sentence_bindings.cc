@@ -422,7 +422,8 @@ void bind_sentence(nb::module_& parent) {
              nb::arg("layers"), nb::arg("local"), nb::arg("tokens"), nb::arg("locals").none(), nb::arg("ngrams").none(),
              nb::arg("head").none(), nb::arg("bias").none(), nb::arg("pooling"), nb::arg("residual"), nb::arg("recurrent"),
              nb::arg("beside"))
-        .def("run", &Sentence::run, nb::arg("tokens"), nb::arg("local"), nb::arg("rows"), nb::arg("out"), nb::arg("beside").none());
+        .def("run", &Sentence::run, nb::arg("tokens"), nb::arg("local"), nb::arg("rows"), nb::arg("out"),
+             nb::arg("beside") = nb::none());
 }
 
 }  // namespace gatework::recurrent

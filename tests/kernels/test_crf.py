@@ -438,7 +438,7 @@ def test_mistakes_are_errors(level):
     for bad in ([2, 4, 3], [4, 3, 3]):
         with pytest.raises(DataError, match="falling lengths that add up to N"):
             crf.viterbi(e[:3].reshape(9, 5), np.array(bad), scores, level=level)
-    for bad in (-1, 5):
+    for bad in (-2, 5):
         wrong = tags.copy()
         wrong[3, 0] = bad
         with pytest.raises(DataError, match="a tag is below"):
@@ -486,7 +486,7 @@ def test_path_marginals(level, K, scale):
     for paths in (tags, second):
         got = crf.path_marginals(case.e_TBK, paths, case.lengths_B, case.scores, level=level)
         nll_B = crf.nll(case.e_TBK, paths, case.lengths_B, case.scores, level=level)
-        np.testing.assert_array_equal(got.nll_B, nll_B)
+        np.testing.assert_allclose(got.nll_B, nll_B, rtol=1e-5, atol=1e-5)
         for b, length in enumerate(case.lengths_B):
             arrays, _ = case.sequence(b)
             p, step = path_shares(arrays, paths[:length, b]) if length and K > 1 else (np.ones(length),) * 2
@@ -582,3 +582,15 @@ def test_unknown_tags_that_are_no_tags():
         tags[1, 0] = wrong
         with pytest.raises(DataError, match="tag is below -1 or not below the number of tags"):
             crf.nll(case.e_TBK, tags, case.lengths_B, case.scores)
+
+
+@EVERY_LEVEL
+def test_best_path_is_viterbi_with_its_shares(level):
+    case = random_case(np.random.default_rng(3), 7, 17, [7, 0, 1, 4, 7], forbid=0.3)
+    got = crf.best_path(case.e_TBK, case.lengths_B, case.scores, level=level)
+    tags, scores_B = crf.viterbi(case.e_TBK, case.lengths_B, case.scores, level=level)
+    np.testing.assert_array_equal(got.tags, tags)
+    np.testing.assert_array_equal(got.scores_B, scores_B)
+    want = crf.path_marginals(case.e_TBK, tags, case.lengths_B, case.scores, level=level)
+    for part, expected in zip(got.shares, want, strict=True):
+        np.testing.assert_array_equal(part, expected)

@@ -108,7 +108,7 @@ class Network:
         if self._sentence is None or len(one.tokens) > self.architecture.window:
             return None
         logits_BC = np.empty((1, self.architecture.outputs), dtype=np.float32)
-        return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC, None) else None
+        return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC) else None
 
     def _make_sentence(self, weights: TensorFile) -> kernels.Sentence | None:
         if self._inputs.beside_width:
