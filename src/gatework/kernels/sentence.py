@@ -29,7 +29,9 @@ POOLS = {"mean": "m", "max": "x", "last": "l"}
 class Sentence(Protocol):
     """A network for one text; any threads may share it."""
 
-    def run(self, tokens_T: Int32, local_TM: Int32, rows_N: Int32, out: Float32, beside_TX: Float32 | None) -> bool:
+    def run(
+        self, tokens_T: Int32, local_TM: Int32, rows_N: Int32, out: Float32, beside_TX: Float32 | None = None
+    ) -> bool:
         """Write the logits to `out`, (1, C), or the outputs of the layers, (T, P). False, with nothing done, where an
         id is beyond a table."""
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from gatework.core.architecture import LEXICON_SETS
+from gatework.core.errors import DataError
 from gatework.nn.tensors import TensorLexicon
 
 
@@ -31,6 +34,17 @@ class SoftLexicon(nn.Module):
         with torch.no_grad():
             nn.init.normal_(self.weight, 0.0, 0.1)
             self.weight[0] = 0.0
+
+    @torch.no_grad()
+    def start_from(self, vectors_RV: npt.NDArray[np.floating]) -> None:
+        """Take over the rows that are not zero; the others keep their random start. Raises DataError: another shape."""
+        if vectors_RV.shape != tuple(self.weight.shape):
+            raise DataError(
+                f"vectors of a lexicon have shape {vectors_RV.shape}, its table {tuple(self.weight.shape)}. "
+                "Set model.lexicon_embedding to the width of the vectors."
+            )
+        found_R = torch.from_numpy(vectors_RV.any(1))
+        self.weight[found_R] = torch.from_numpy(np.asarray(vectors_RV, dtype=np.float32))[found_R]
 
     def forward(self, lexicon: TensorLexicon, shape: Sequence[int]) -> Tensor:
         """x_WT(4w). `shape` is (W, T)."""

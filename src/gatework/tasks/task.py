@@ -111,6 +111,9 @@ class Prepared(ABC):
     """Name of the loss that `nn` puts on the head."""
     constraints: tuple[Constraints | None, ...] = ()
     """As `Codec.constraints`: training keeps to what answering allows."""
+    lexicon_vectors: FloatArray | None = None
+    """What the vectors of a lexicon's words start from, (rows + 1, width), a row of zeros for a word that has none; row
+    0 is no word. None without a lexicon, or without vectors for it."""
     examples: Callable[[str], Iterable[Any]]
     """Labelled examples of `dev` or `test`, read afresh from the files: what an exported bundle is measured on."""
     facts: dict[str, Any]

@@ -221,6 +221,8 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
         smoothing = recipe.train.label_smoothing
         tagger = Tagger(prepared.architecture, constraints=prepared.constraints, label_smoothing=smoothing, **options)
         _start_bert(tagger, prepared)
+        if tagger.inputs.lexicon is not None and prepared.lexicon_vectors is not None:
+            tagger.inputs.lexicon.start_from(prepared.lexicon_vectors)
         return tagger
     network = Network(prepared.architecture, **options)
     _start_bert(network, prepared)

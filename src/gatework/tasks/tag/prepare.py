@@ -54,9 +54,6 @@ class PreparedTag(Prepared):
     """For each layer the true tags of all dev tokens, one sentence after the other, as numbers in `tables`, (N,); -1
     where not known. Tags that only dev has come after the network's own."""
     tables: tuple[TagTable, ...]
-    lexicon_vectors: npt.NDArray[np.float32] | None = None
-    """Vectors of the lexicon's words from its file, (lexicon rows + 1, width), zero where there is none; row 0 is
-    zero. None where the file has none."""
 
     def entries(self) -> dict[str, bytes]:
         return {**self.codec.to_entries(), **entries_of(self.layers)}
