@@ -4,7 +4,7 @@
              word's ends, so that a filter of width w centres on each character (left: (w - 1) // 2 zeros)
     bilstm   the last output of an LSTM read forwards, then of one read backwards
 
-A word without characters (padding) is the zero vector.
+A word without characters (padding) is the zero vector. Each distinct word of a batch is composed once.
 
 W windows, T time, K characters of the longest word, N words, e character width, F outputs.
 Sources: Kim et al., arXiv:1508.06615; Ling et al., arXiv:1508.02096.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,11 +40,13 @@ class CharacterComposition(nn.Module):
     def forward(self, characters_WTK: Tensor) -> Tensor:
         """x_WTF."""
         windows, time, _ = characters_WTK.shape
-        lengths = (characters_WTK > 0).sum(2).view(-1)
-        words = lengths.nonzero().squeeze(1)
-        characters_NK = characters_WTK.view(windows * time, -1)[words]
-        x_NF = self._compose(characters_NK, lengths[words])
-        return x_NF.new_zeros(windows * time, x_NF.shape[1]).index_copy(0, words, x_NF).view(windows, time, -1)
+        distinct_NK, which = _distinct(characters_WTK.reshape(windows * time, -1))
+        lengths_N = (distinct_NK > 0).sum(1)
+        real_N = (lengths_N > 0)[:, None]
+        # Padding is composed as if it had one character, and then made zero.
+        x_NF = self._compose(distinct_NK, lengths_N.clamp(min=1)) * real_N
+        # An embedding's gradient adds up over the places of a word faster than that of an index does.
+        return nn.functional.embedding(which, x_NF).view(windows, time, -1)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters under the names of a bundle."""
@@ -59,12 +62,25 @@ class CharacterComposition(nn.Module):
         x_NKe = self.embedding(characters_NK)
         if self.convolution is not None:
             width = self.settings.width
-            padded = nn.functional.pad(x_NKe.transpose(1, 2), ((width - 1) // 2, width // 2))
-            y_NFK = self.convolution(padded)
-            outside_NK = torch.arange(y_NFK.shape[2], device=y_NFK.device) >= lengths_N[:, None]
-            best_NF: Tensor = y_NFK.masked_fill(outside_NK[:, None, :], -torch.inf).amax(2)
+            padded = nn.functional.pad(x_NKe, (0, 0, (width - 1) // 2, width // 2))
+            # One product for all places: for few characters it takes half the time of a convolution and its gradients.
+            seen_NKC = padded.unfold(1, width, 1).flatten(2)
+            y_NKF = nn.functional.linear(seen_NKC, self.convolution.weight.flatten(1), self.convolution.bias)
+            outside_NK = torch.arange(y_NKF.shape[1], device=y_NKF.device) >= lengths_N[:, None]
+            best_NF: Tensor = y_NKF.masked_fill(outside_NK[:, :, None], -torch.inf).amax(1)
             return best_NF.tanh()
         assert self.recurrent is not None  # one of the two is always built
         ahead_NKu, back_NKu = self.recurrent.first_layer(x_NKe, lengths_B=lengths_N)
         rows_N = torch.arange(len(x_NKe), device=x_NKe.device)
         return torch.cat([ahead_NKu[rows_N, lengths_N - 1], back_NKu[:, 0]], 1)
+
+
+def _distinct(characters_NK: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows, and which of them each row is."""
+    if characters_NK.device.type != "cpu" or characters_NK.dtype != torch.int64 or not characters_NK.numel():
+        distinct, which = characters_NK.unique(dim=0, return_inverse=True)
+        return distinct, which
+    # As strings of bytes rows sort a hundred times faster.
+    rows = np.ascontiguousarray(characters_NK.numpy(), dtype=np.int32)
+    _, first, which_N = np.unique(rows.view(f"S{4 * rows.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+    return characters_NK[torch.from_numpy(first)], torch.from_numpy(which_N.reshape(-1))
