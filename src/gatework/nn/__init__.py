@@ -9,7 +9,7 @@ from __future__ import annotations
 from gatework.nn.characters import CharacterComposition
 from gatework.nn.crf import CRF
 from gatework.nn.dropin import GRU, LSTM, RNN
-from gatework.nn.embedding import Embedding
+from gatework.nn.embedding import SPARSE_FROM, Embedding
 from gatework.nn.language_model import PretrainHead
 from gatework.nn.losses import Loss, balanced_class_weights
 from gatework.nn.network import Logits, Network
@@ -26,6 +26,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "SPARSE_FROM",
     "CharacterComposition",
     "Direction",
     "Embedding",

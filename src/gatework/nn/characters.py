@@ -78,7 +78,7 @@ class CharacterComposition(nn.Module):
 def _distinct(characters_NK: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct rows, and which of them each row is."""
     if characters_NK.device.type != "cpu" or characters_NK.dtype != torch.int64 or not characters_NK.numel():
-        distinct, which = characters_NK.unique(dim=0, return_inverse=True)
+        distinct, which = torch.unique(characters_NK, dim=0, return_inverse=True)
         return distinct, which
     # As strings of bytes rows sort a hundred times faster.
     rows = np.ascontiguousarray(characters_NK.numpy(), dtype=np.int32)

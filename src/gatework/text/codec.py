@@ -591,8 +591,14 @@ def _characters(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> n
     parts = [one.characters for one in encoded if one.characters is not None]
     if not parts:
         return None
-    ids_WTK = np.zeros((*real_WT.shape, max(part.shape[1] for part in parts)), dtype=np.int64)
-    ids_WTK[real_WT] = np.concatenate([np.pad(part, ((0, 0), (0, ids_WTK.shape[2] - part.shape[1]))) for part in parts])
+    longest = max(part.shape[1] for part in parts)
+    ids_NK = np.zeros((sum(map(len, parts)), longest), dtype=np.int64)
+    at = 0
+    for part in parts:
+        ids_NK[at : at + len(part), : part.shape[1]] = part
+        at += len(part)
+    ids_WTK = np.zeros((*real_WT.shape, longest), dtype=np.int64)
+    ids_WTK[real_WT] = ids_NK
     return ids_WTK
 
 

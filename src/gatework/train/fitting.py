@@ -19,7 +19,7 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
-from gatework.nn import Network, Tagger
+from gatework.nn import SPARSE_FROM, Network, Tagger
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
@@ -37,6 +37,9 @@ from gatework.train.stage import Stage, Weights
 from gatework.train.tagging import Tagging
 
 Say = Callable[[str], None]
+
+ROWS_A_TOKEN = 4
+"""Rows of a table for each token of a batch, from which sparse gradients are faster."""
 
 
 def silent(sentence: str) -> None:
@@ -214,6 +217,7 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
         "forget_bias": model.forget_bias,
         "vectors_VE": _vectors(prepared, say),
         "freeze_vectors": recipe.input.freeze_vectors,
+        "sparse_embedding": _read_sparsely(prepared),
         "bert_trained": model.bert_trained,
     }
     attach_hidden_layers(prepared, say)
@@ -237,6 +241,11 @@ def _start_bert(network: Network | Tagger, prepared: Prepared) -> None:
     """A BERT that is fine-tuned starts as it lies in its folder."""
     if network.inputs.bert is not None and network.inputs.bert.encoder is not None:
         network.inputs.bert.encoder.load(bert_weights(prepared))
+
+
+def _read_sparsely(prepared: Prepared) -> bool:
+    """Whether a batch touches so few of the token vectors that sparse gradients are faster than dense ones."""
+    return prepared.architecture.vocabulary >= min(SPARSE_FROM, ROWS_A_TOKEN * prepared.recipe.train.batch_tokens)
 
 
 def _vectors(prepared: Prepared, say: Say) -> npt.NDArray[np.floating] | None:
