@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,9 @@ def run(
     source: Annotated[
         Path, typer.Argument(metavar="DATA", help="A data file, a folder that holds train.*, or a recipe (.toml).")
     ],
-    task: Annotated[str, typer.Option("--task", "-t", help="The task the data are for.")] = "classify",
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="The task the data are for; told by the data otherwise.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe option, such as data.text=body; repeatable."),
@@ -24,12 +27,14 @@ def run(
 ) -> None:
     """Report every problem of a data set with file and line. Status 2 if something would stop training."""
     from gatework.tasks import TASKS
-    from gatework.text import check
 
-    TASKS[task]
-    data = recipe_of(source, overrides=settings or [], say=say).data
+    overrides = list(settings or [])
+    overrides += [f"task={dumps(task)}"] if task is not None else []
+    recipe = recipe_of(source, overrides=overrides, say=say)
+    data = recipe.data
     parts = {"train": data.train, "dev": data.dev, "test": data.test}
-    report = check({part: Path(path) for part, path in parts.items() if isinstance(path, str)}, data)
+    files = {part: Path(path) for part, path in parts.items() if isinstance(path, str)}
+    report = TASKS[recipe.task].check(files, data)
     if json:
         answer_json(report.to_dict())
     else:

@@ -14,10 +14,18 @@ from gatework.core.files import check_writable
 
 def run(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, made by `gatework train`.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled examples: CSV, TSV, JSON lines, fastText.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled examples, as the model was trained on.")],
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", metavar="FILE", help="Write every row with its answer: .jsonl, .tsv or CSV."),
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Write every row with its answer: .jsonl, .tsv or CSV; of tags, CoNLL columns or .jsonl.",
+        ),
+    ] = None,
+    errors: Annotated[
+        Path | None,
+        typer.Option("--errors", metavar="FILE", help="Tagging: write every mistake, by kind: .jsonl, .tsv or CSV."),
     ] = None,
     confusion: Annotated[
         Path | None, typer.Option("--confusion", metavar="PNG", help="Draw the confusion matrix (extra `plots`).")
@@ -39,10 +47,12 @@ def run(
     task = TASKS[opened.task]
     if not data.exists():
         raise DataError(f"{data}: no such file. Give a file of labelled examples.")
-    for path in (predictions, confusion, reliability):
+    for path in (predictions, errors, confusion, reliability):
         if path is not None:
             check_writable(path)
-    metrics = opened.evaluate(data, _reading(settings or []), predictions=predictions)
+    _check_fit(opened, errors=errors, confusion=confusion, reliability=reliability)
+    more = {} if errors is None else {"errors": errors}
+    metrics = opened.evaluate(data, _reading(settings or []), predictions=predictions, **more)
     if confusion is not None or reliability is not None:
         from gatework.explain import confusion_png, reliability_png
 
@@ -50,13 +60,23 @@ def run(
             confusion_png(metrics, confusion)
         if reliability is not None:
             reliability_png(metrics, reliability)
-    for path in (predictions, confusion, reliability):
+    for path in (predictions, errors, confusion, reliability):
         if path is not None:
             say(f"written: {path}")
     if json:
         answer_json({"task": task.name, "data": str(data), "n": metrics["n"], "metrics": metrics})
     else:
         answer(task.report(metrics))
+
+
+def _check_fit(opened: Any, *, errors: Path | None, confusion: Path | None, reliability: Path | None) -> None:
+    """Raise ConfigError for an option that the model's task has nothing for."""
+    if opened.task == "tag":
+        for option, path in (("--confusion", confusion), ("--reliability", reliability)):
+            if path is not None:
+                raise ConfigError(f"{option} is for classifiers; of a tagger's mistakes --errors FILE tells.")
+    elif errors is not None:
+        raise ConfigError("--errors is for taggers; --predictions FILE holds every answer of a classifier.")
 
 
 def _reading(overrides: list[str]) -> dict[str, Any]:

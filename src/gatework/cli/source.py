@@ -30,7 +30,20 @@ def recipe_of(source: Path, *, overrides: Sequence[str], say: Say) -> Recipe:
     beside = _siblings(train)
     for part, path in beside.items():
         say(f"{part}: {path} (beside {train.name}; `--set data.{part}=...` chooses otherwise)")
-    return recipe_for_data(train, overrides=overrides, **{part: str(path) for part, path in beside.items()})
+    told = [] if any(override.partition("=")[0].strip() == "task" for override in overrides) else _task(train, say)
+    parts = {part: str(path) for part, path in beside.items()}
+    return recipe_for_data(train, overrides=[*told, *overrides], **parts)
+
+
+def _task(train: Path, say: Say) -> list[str]:
+    """The setting of the task that a data file is for, as far as its looks tell."""
+    from gatework.text.tagged import looks_tagged
+
+    why = looks_tagged(train)
+    if why is None:
+        return []
+    say(f"task: tag ({why}; `--task classify` chooses otherwise)")
+    return ["task=tag"]
 
 
 def default_output(source: Path) -> Path:
@@ -49,7 +62,9 @@ def _training_file(source: Path) -> Path:
             raise DataError(f"{source}: a folder needs one file called train.*, found {names}. Give the file itself.")
         return found[0]
     if not source.exists():
-        raise DataError(f"{source}: no such file. Give a recipe (.toml) or a data file (.csv, .tsv, .jsonl, .txt).")
+        raise DataError(
+            f"{source}: no such file. Give a recipe (.toml) or a data file (.csv, .tsv, .jsonl, .txt, .conll)."
+        )
     return source
 
 

@@ -100,7 +100,9 @@ def result_text(result: Any, *, task: str) -> str:
     lines = []
     for part in others:
         metrics = values["metrics"][part]
-        lines += [f"{part}: accuracy {metrics['accuracy']:.4f}, F1 {metrics['f1']:.4f}, {metrics['n']:,} examples"]
+        names = {"accuracy": "accuracy", "f1": "F1", "seg_f1": "F1 of words"}
+        scores = [f"{said} {metrics[name]:.4f}" for name, said in names.items() if name in metrics]
+        lines += [f"{part}: {', '.join(scores)}, {metrics['n']:,} examples"]
     lines += [f"{last}:", TASKS[task].report(values["metrics"][last]), ""]
     bundle, seconds = values["bundle"], values["seconds"]
     lines.append(f"{bundle['path']}: {size(bundle['bytes'])}, trained in {seconds['train']:.0f} s")

@@ -182,6 +182,15 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def check(self, parts: Mapping[str, Path], data: Any) -> Any:
+        """Every problem of data files, as a `text.CheckReport`; a mistake in the data is never raised.
+
+        Args:
+            parts: files by role: train, dev, test.
+            data: the `[data]` section of a recipe.
+        """
+
+    @abstractmethod
     def evaluate(self, model: Any, examples: Iterable[Any], **options: Any) -> dict[str, Any]:
         """Metrics of a loaded model on labelled examples, reading them once and holding none of their texts."""
 

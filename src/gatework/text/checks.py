@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from gatework.text.lines import read_lines
 from gatework.text.readers import Example, read_examples, text_key
 from gatework.text.settings import DataSettings
 from gatework.text.units import PATTERNS, blank_break_tags, resolve_unit
+
+if TYPE_CHECKING:
+    from gatework.text.tagged import TagFormat
 
 LONG_LINE = 1_000_000
 """Characters of a text from which on it is pointed out."""
@@ -57,7 +60,7 @@ class FileReport:
     role: str
     """train, dev, test, or the place in the list given."""
     path: str
-    format: Format | None = None
+    format: Format | TagFormat | None = None
     """How it was read; None where that could not be found out."""
     examples: int = 0
     labels: dict[str, int] = field(default_factory=dict)
@@ -65,7 +68,11 @@ class FileReport:
     characters: dict[str, float] = field(default_factory=dict)
     """Quantiles of the texts' lengths in characters."""
     tokens: dict[str, float] = field(default_factory=dict)
-    """Quantiles of the texts' lengths in tokens of the default unit."""
+    """Quantiles of the texts' lengths in tokens of the default unit; of the sentences' where they are tagged."""
+    spans: dict[str, int] = field(default_factory=dict)
+    """Spans of each type, where tags mark some, most frequent first."""
+    notes: list[str] = field(default_factory=list)
+    """What else there is to know, a sentence each."""
 
 
 @dataclass(kw_only=True)
@@ -97,6 +104,8 @@ class CheckReport:
                     **{name: getattr(one, name) for name in ("role", "path", "examples", "labels")},
                     "characters": one.characters,
                     "tokens": one.tokens,
+                    "spans": one.spans,
+                    "notes": one.notes,
                     "format": one.format.to_dict() if one.format else None,
                     "inferred": one.format.describe() if one.format else "",
                 }
@@ -113,7 +122,11 @@ class CheckReport:
                 yield f"  read as {one.format.describe()}"
             if one.examples:
                 yield f"  {one.examples:,} examples; labels: {_counts(one.labels)}"
-                yield f"  tokens a text: {_quantiles(one.tokens)}; characters: {_quantiles(one.characters)}"
+                characters = f"; characters: {_quantiles(one.characters)}" if one.characters else ""
+                yield f"  tokens a text: {_quantiles(one.tokens)}{characters}"
+            if one.spans:
+                yield f"  {sum(one.spans.values()):,} spans: {_counts(one.spans)}"
+            yield from (f"  {note}" for note in one.notes)
         shown: Counter[tuple[str, str]] = Counter()
         for problem in self.problems:
             shown[problem.path, problem.kind] += 1
@@ -218,7 +231,7 @@ class _Check:
             self._texts.labels.append(self._label_sets.setdefault(tuple(sorted(example.labels)), len(self._label_sets)))
             self._texts.files.append(number)
         report.labels = dict(counts.most_common())
-        report.characters, report.tokens = _spread(characters), _spread(tokens)
+        report.characters, report.tokens = spread(characters), spread(tokens)
         self._blank_lines(path, found)
         if report.examples == 0:
             self._add("error", "empty", path, 0, "no example. Give a file with at least one.")
@@ -254,7 +267,7 @@ class _Check:
                 self._add("warning", "blank line", path, line, "a blank line; it is passed over.")
 
     def _training_labels(self, report: FileReport) -> None:
-        if len(report.labels) == 1 and not (report.format and report.format.multi_label):
+        if len(report.labels) == 1 and not (isinstance(report.format, Format) and report.format.multi_label):
             [only] = report.labels
             message = f"every example has the label {only!r}; at least two labels are needed."
             self._add("error", "labels", report.path, 0, message)
@@ -334,7 +347,8 @@ def _token_counter(language: str) -> Callable[[str], int]:
     return lambda text: len(pattern.findall(blank_break_tags(text)))
 
 
-def _spread(values: array[int]) -> dict[str, float]:
+def spread(values: array[int]) -> dict[str, float]:
+    """Quantiles of some lengths, by name."""
     if not values:
         return {}
     numbers = np.quantile(np.array(values, dtype=np.int64), QUANTILES)

@@ -10,6 +10,7 @@ L tag layers.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -138,6 +139,52 @@ class TagFormat:
         return f"column {column + 1}{name}"
 
 
+def looks_tagged(path: Path | str) -> str | None:
+    """Why a file seems to hold tagged sentences; None where it does not. Never raises DataError."""
+    name = Path(path).name.lower().removesuffix(".gz")
+    for ending in (".conll", ".conllu", ".conllup", ".iob", ".iob2", ".bio", ".bioes", ".bmes"):
+        if name.endswith(ending):
+            return f"named {ending}"
+    try:
+        lines = [line for _, line in islice(read_lines(path), LOOKED_AT)]
+    except DataError:
+        return None
+    if lines and lines[0].lstrip().startswith("{"):
+        return _looks_like_spans(lines[0])
+    rows = [line.split("\t") if "\t" in line else line.split() for line in lines if line.strip() and line[0] != "#"]
+    blank = sum(not line.strip() for line in lines)
+    if blank < 2 or not rows or not all(1 < len(cells) == len(rows[0]) for cells in rows):
+        return None
+    marked = sum(cells[-1] == "O" or cells[-1][:2] in ("B-", "I-", "S-", "E-", "M-", "U-", "L-") for cells in rows)
+    if marked * 10 >= len(rows) * 9 or all(" " not in cells[0] and " " not in cells[-1] for cells in rows):
+        return "a token a line, and blank lines between sentences"
+    return None
+
+
+def _looks_like_spans(line: str) -> str | None:
+    from gatework.text.tagged_json import SPANS, TEXTS, TOKENS
+
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    if any(isinstance(record.get(name), list) for name in TOKENS):
+        return "JSON lines with tokens"
+    for name in SPANS:
+        values = record.get(name)
+        if not isinstance(values, list) or not any(key in record for key in TEXTS):
+            continue
+        if values and all(isinstance(one, dict) and "start" in one for one in values):
+            return f"JSON lines with {name}"
+        if values and all(isinstance(one, list) and len(one) == 3 and type(one[0]) is int for one in values):
+            return f"JSON lines with {name}"
+        if not values and name in ("spans", "entities"):
+            return f"JSON lines with {name}"
+    return None
+
+
 # ── what a file is ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -159,7 +206,7 @@ def infer_tagged(
         named = data.scheme not in ("auto", like.schemes[0])
         schemes = (data.scheme, *like.schemes[1:]) if named else like.schemes
         return replace(found, schemes=schemes[: len(found.tags)], language=like.language)
-    sample = [one.tokens for one, _ in islice(_raw(path, found, _quiet), SAMPLE_SENTENCES)]
+    sample = [one.tokens for one, _ in islice(read_raw(path, found, _quiet), SAMPLE_SENTENCES)]
     if not sample:
         _first_fault(path, found)
         raise DataError(
@@ -319,7 +366,7 @@ def _schemes(path: Path | str, data: TagSettings, found: TagFormat) -> tuple[str
         return (INSIDE,)
     layers = [Transitions() for _ in found.tags]
     if data.scheme == "auto" or len(layers) > 1:
-        for sentence, lines in _raw(path, found):
+        for sentence, lines in read_raw(path, found):
             for layer, tags in zip(layers, sentence.tags, strict=True):
                 layer.add(tags, lines)
     schemes: list[str] = []
@@ -330,8 +377,12 @@ def _schemes(path: Path | str, data: TagSettings, found: TagFormat) -> tuple[str
         try:
             schemes.append(layer.scheme())
         except Undecided as error:
-            raise DataError(f"{path}: {error}") from None
+            raise SchemeError(f"{path}: {error}") from None
     return tuple(schemes)
+
+
+class SchemeError(DataError):
+    """The tags of a file fit no scheme."""
 
 
 def _quiet(number: int, what: str) -> None:
@@ -339,7 +390,7 @@ def _quiet(number: int, what: str) -> None:
 
 
 def _first_fault(path: Path | str, found: TagFormat) -> None:
-    for _ in _raw(path, found):
+    for _ in read_raw(path, found):
         return
 
 
@@ -365,7 +416,7 @@ def read_tagged(
     Raises: DataError naming file and line.
     """
     layers = [_Layer(scheme, found.repair, left_out) for scheme in found.schemes]
-    for sentence, lines in _raw(path, found, on_fault, left_out, cut):
+    for sentence, lines in read_raw(path, found, on_fault, left_out, cut):
         try:
             tags = tuple(layer(one, lines) for layer, one in zip(layers, sentence.tags, strict=True))
         except _NotAllowed as error:
@@ -430,7 +481,7 @@ class _Layer:
                 )
 
 
-def _raw(
+def read_raw(
     path: Path | str,
     found: TagFormat,
     on_fault: OnFault | None = None,

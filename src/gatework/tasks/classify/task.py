@@ -18,7 +18,7 @@ from gatework.tasks.task import Outputs, Say, Task, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.tasks.classify.prepare import PreparedClassify
-    from gatework.text import Example
+    from gatework.text import CheckReport, Example
 
 
 class Classify(Task):
@@ -73,6 +73,12 @@ class Classify(Task):
 
         formats = config.get("facts", {}).get("formats", {})
         return read_labelled(path, like=formats.get("train") if isinstance(formats, Mapping) else None, options=options)
+
+    def check(self, parts: Mapping[str, Path], data: Any) -> CheckReport:
+        """See `text.check`."""
+        from gatework.text import check
+
+        return check(parts, data)
 
     def evaluate(self, model: Any, examples: Iterable[Example], **options: Any) -> dict[str, Any]:
         """See `evaluate.evaluate`."""

@@ -16,7 +16,7 @@ from gatework.tasks.task import Outputs, Say, Task, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.tasks.tag.prepare import PreparedTag
-    from gatework.text import Sentence
+    from gatework.text import CheckReport, Sentence
 
 
 class Tag(Task):
@@ -70,6 +70,12 @@ class Tag(Task):
 
         formats = config.get("facts", {}).get("formats", {})
         return read_labelled(path, like=formats.get("train") if isinstance(formats, Mapping) else None, options=options)
+
+    def check(self, parts: Mapping[str, Path], data: Any) -> CheckReport:
+        """See `text.tagged_checks.check_tagged`."""
+        from gatework.text.tagged_checks import check_tagged
+
+        return check_tagged(parts, data)
 
     def evaluate(self, model: Any, examples: Iterable[Sentence], **options: Any) -> dict[str, Any]:
         """See `evaluate.evaluate`."""
