@@ -67,7 +67,7 @@ def test_options_reference_has_every_key():
 def test_template_has_every_key_and_is_a_recipe(tmp_path):
     import tomllib
 
-    text = recipe_template("classify")
+    text = recipe_template("classify", {})
     for section, model in SECTIONS.items():
         part = text.split(f"[{section}]\n")[1]
         for name in model.model_fields:

@@ -22,7 +22,7 @@ def run(
     from gatework.cli.template import recipe_template
     from gatework.tasks import TASKS
 
-    text = recipe_template(TASKS[task].name)
+    text = recipe_template(task, TASKS[task].defaults)
     if output is None:
         answer(text.rstrip("\n"))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gatework.core.recipe import Recipe
@@ -14,22 +14,23 @@ HEAD = """\
 # A recipe for `gatework train`. Every option stands here with its default; a line beginning with `#` is a comment,
 # so take the `#` away where you want another value. Paths are relative to this file.
 """
-STARTERS = {"data": {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}}
+PARTS = ("train", "dev", "test")
 """Options that a new recipe sets, so that it says where data goes."""
+ENDINGS = {"tag": "conll"}
+"""Of the data files of a task; others have .tsv."""
 
 
-def recipe_template(task: str) -> str:
-    """TOML text of a recipe for `task` in which every option appears once."""
+def recipe_template(task: str, defaults: Mapping[str, Mapping[str, Any]]) -> str:
+    """TOML text of a recipe for `task`, whose own defaults are `defaults`, in which every option appears once."""
     lines = [HEAD, *_comment(Recipe.model_fields["task"].description), f"task = {_toml(task)}"]
     for section, model in SECTIONS.items():
         lines += ["", f"[{section}]"]
         for name, field in model.model_fields.items():
             lines += _comment(field.description)
-            starter = STARTERS.get(section, {}).get(name)
-            if starter is not None:
-                lines.append(f"{name} = {_toml(starter)}")
+            if section == "data" and name in PARTS:
+                lines.append(f'{name} = "{name}.{ENDINGS.get(task, "tsv")}"')
             else:
-                default = field.get_default(call_default_factory=True)
+                default = defaults.get(section, {}).get(name, field.get_default(call_default_factory=True))
                 lines.append(f"# {name} = {_toml(default)}" if default is not None else f"# {name} = ...")
     return "\n".join(lines) + "\n"
 

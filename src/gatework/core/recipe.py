@@ -16,7 +16,7 @@ Column = str | int
 
 Chance = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-Unit = Literal["auto", "word", "char", "bpe", "unigram", "zh-char", "zh-word", "glyph"]
+Unit = Literal["auto", "word", "char", "bpe", "unigram", "zh-char", "zh-word", "glyph", "treebank"]
 
 
 class Section(BaseModel):
@@ -80,7 +80,8 @@ class InputSection(Section):
 
     unit: Unit = "auto"
     """Tokens: `word`, `char`, `bpe` and `unigram` subwords trained here, `zh-char` (Chinese characters, other runs
-    whole), `zh-word` (segmented; extra `zh`), `glyph` (single characters). `auto`: `zh-char` for Chinese, else `word`;
+    whole), `zh-word` (segmented; extra `zh`), `glyph` (single characters), `treebank`
+    (English words as treebanks cut them). `auto`: `zh-char` for Chinese, else `word`;
     for tagging the unit that fits the tokens of the training file."""
     lowercase: bool = True
     """Fold case."""

@@ -42,7 +42,8 @@ from gatework.text.normalise import Normaliser
 from gatework.text.pieces import ENTRY as BERT
 from gatework.text.pieces import PieceCutter, Pieces
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
-from gatework.text.units import PATTERNS, PatternUnit, SegmenterUnit, Unit, blank_break_tags, segmenter
+from gatework.text.treebank import TreebankUnit, keeps_hyphens
+from gatework.text.units import PATTERNS, SegmenterUnit, Unit, blank_break_tags, learnt_from_nothing, segmenter
 from gatework.text.vocabulary import EMPTY, CharacterVocabulary, Vocabulary
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 IntArray = npt.NDArray[np.int32]
 FORMAT = 1
 SUBWORD_UNITS = ("bpe", "unigram")
-UNITS = (*PATTERNS, "zh-word", *SUBWORD_UNITS)
+UNITS = (*PATTERNS, "treebank", "zh-word", *SUBWORD_UNITS)
 
 MOST_CACHED = 1 << 17
 """Pieces remembered; when there are more, the memory starts afresh."""
@@ -118,6 +119,7 @@ class TextCodec:
         character_case: bool = False,
         tokens_only: bool = False,
         lexicon: Lexicon | None = None,
+        hyphens: bool = True,
         bert: PieceCutter | None = None,
     ) -> None:
         self.unit = unit
@@ -134,7 +136,10 @@ class TextCodec:
         self.tokens_only = tokens_only
         """For answers a token: n-grams are features of tokens alone, and a text as a whole has none."""
         self._longer = (ngrams.n - 1 if ngrams is not None else 0) + (features.count if features is not None else 0)
+        self.hyphens = hyphens
         self._cutter = _cutter(unit, normalise, subwords, package)
+        if unit == "treebank" and tokens_only:
+            self._cutter = TreebankUnit(lambda token: normalise(token) in vocabulary, hyphens=hyphens)
         self._known = _Known(normalise, vocabulary)
         spelling = Normaliser(lowercase=False, fold_width=normalise.fold_width) if character_case else normalise
         self._spelt = _Spelt(spelling, characters) if characters is not None else None
@@ -237,6 +242,7 @@ class TextCodec:
             features=features if len(keys_R) else None,
             character_case=True,
             tokens_only=True,
+            hyphens=keeps_hyphens(seen),
             bert=bert,
         )
 
@@ -371,6 +377,7 @@ class TextCodec:
             "tokens_only": self.tokens_only,
             "affixes": self.features.affixes if self.features is not None else 0,
             "shape": self.features.shape if self.features is not None else False,
+            "hyphens": self.hyphens,
             "lexicon": list(self.lexicon.lengths) if self.lexicon is not None else [],
             "window": self.window,
             "ngrams": table.n if table is not None else 0,
@@ -415,6 +422,7 @@ class TextCodec:
             "tokens_only": False,
             "affixes": 0,
             "shape": False,
+            "hyphens": True,
         } | head
         lexicon = None
         if lengths := head.get("lexicon"):
@@ -440,6 +448,7 @@ class TextCodec:
             character_case=read.flag(head, "character_case"),
             tokens_only=read.flag(head, "tokens_only"),
             lexicon=lexicon,
+            hyphens=read.flag(head, "hyphens"),
             bert=PieceCutter.from_json(read.json(BERT), source=f"{source}: {BERT}") if BERT in entries else None,
         )
 
@@ -515,7 +524,7 @@ def _cutter(unit: str, normalise: Normaliser, subwords: Subwords | None, package
         return SubwordUnit(subwords, normalise)
     if unit == "zh-word":
         return SegmenterUnit(package)
-    return PatternUnit(PATTERNS[unit])
+    return learnt_from_nothing(unit)
 
 
 def _count(

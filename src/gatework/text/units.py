@@ -9,6 +9,7 @@ tag `<br>` or `<br />`, the one piece of HTML that review collections are full o
     zh-char   the same without the apostrophe: Chinese characters one by one, Latin and digit runs whole
     char      one character with its marks; white space inside the text is one token
     glyph     one character with its marks; white space is left out
+    treebank  English words as treebanks cut them, see `treebank`
     zh-word   words of a Chinese segmenter (extra `zh`)
     bpe, unigram   runs as for `word`, CJK runs whole, each cut further by `subwords`
 
@@ -22,6 +23,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from gatework.core.errors import MissingExtraError
@@ -176,6 +178,14 @@ SUBWORD_RUNS = rf"\s?(?:{_WORD}|{_DIGITS})|(?:{_ANY_CJK})+|{_FLAG}|{_SYMBOL}"
 """What a subword model cuts further. A space before a Latin word or a number is part of its run."""
 
 
+_CHUNK = re.compile(rf"[^\s{_CONTROL}]+")
+
+
+def chunks(text: str) -> list[Span]:
+    """Where what white space and control characters separate begins and ends."""
+    return [match.span() for match in _CHUNK.finditer(text)]
+
+
 def best_unit(tokens: Iterable[str]) -> tuple[str, float]:
     """The unit that leaves most of `tokens` whole, and their share; the earlier of MEASURED where two are as good."""
     counts = Counter(tokens)
@@ -189,13 +199,23 @@ def best_unit(tokens: Iterable[str]) -> tuple[str, float]:
     return best, shares[best]
 
 
-MEASURED = ("glyph", "zh-char", "word")
+MEASURED = ("glyph", "zh-char", "word", "treebank")
 """Units that `best_unit` chooses from, the one that cuts finest first."""
 
 
 def pieces(unit: str, text: str) -> list[Span]:
     """Where the tokens of a text begin and end, for a unit that is learnt from nothing."""
-    return PatternUnit(PATTERNS[unit]).spans(blank_break_tags(text))
+    return learnt_from_nothing(unit).spans(blank_break_tags(text))
+
+
+@cache
+def learnt_from_nothing(unit: str) -> Unit:
+    """A unit that needs no training."""
+    if unit == "treebank":
+        from gatework.text.treebank import TreebankUnit
+
+        return TreebankUnit()
+    return PatternUnit(PATTERNS[unit])
 
 
 def resolve_unit(unit: str, language: str) -> str:

@@ -89,7 +89,7 @@ class Sources:
         if train.segment:
             return "glyph", "words are cut into characters"
         if train.running_text:
-            return ("glyph", "text in Chinese") if train.language == "zh" else ("word", "text in words")
+            return ("glyph", "text in Chinese") if train.language == "zh" else ("treebank", "text in words")
         sample = [one.tokens for one in islice(self.read("train"), SAMPLE)]
         unit, share = best_unit(token for tokens in sample for token in tokens)
         return unit, f"it leaves {share:.1%} of the training tokens whole"
