@@ -98,7 +98,18 @@ def _network(a: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
     yield f"- tokens: {unit}, {a.vocabulary:,} known, vectors of {a.embedding}"
     if a.characters is not None:
         yield f"- characters of each word through a {a.characters.kind}, {a.characters.outputs} values"
-    yield f"- {encoder.layers} x {encoder.cell}, {encoder.units} units, {ways}; pooled by {', '.join(a.pooling)}"
+    if a.lexicon_rows:
+        yield f"- {a.lexicon_rows:,} words of a lexicon, vectors of {a.lexicon_embedding}"
+    layers = f"- {encoder.layers} x {encoder.cell}, {encoder.units} units, {ways}"
+    if a.head == "per_step":
+        if a.ngram_rows:
+            yield f"- {a.ngram_rows:,} n-grams and features of tokens, vectors of {a.ngram_embedding}"
+        yield layers
+        kind = "a linear-chain CRF over the sentence" if a.decoder == "crf" else "a softmax at each token"
+        yield f"- {' and '.join(f'{tags} tags' for tags in a.layers)}, by {kind}"
+        yield f"- sentences longer than {a.window} tokens are read in windows that overlap"
+        return
+    yield f"{layers}; pooled by {', '.join(a.pooling)}"
     if a.ngram_rows:
         yield f"- {a.ngram_rows:,} n-grams with logits of their own"
     yield f"- texts longer than {a.window} tokens are read in windows and pooled together"
@@ -109,7 +120,8 @@ def _limits(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
     yield "## Limits"
     yield ""
     yield "The model knows its training data only. Texts of another kind, language or time get an answer all the same,"
-    yield "and it may be wrong with a high score. A text without a token is answered with the label shares of training."
+    empty = "" if config["task"] == "tag" else " A text without a token is answered with the label shares of training."
+    yield f"and it may be wrong with a high score.{empty}"
     if not any(part.startswith("test") for part in metrics):
         yield "No test data was given, so the scores above, if any, are on data that training has seen or chosen by."
     inferred = config.get("facts", {}).get("inferred")

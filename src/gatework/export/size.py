@@ -1,8 +1,9 @@
 """A recipe whose bundle fits a size, chosen before training.
 
-What is given up first costs accuracy least: storage (int8 instead of fp32), then n-grams, the rarest first, then the
-rarest words, then the width of vectors and layers; and when all are narrow, more of the first two again. Sizes are
-computed from shapes and from the very bytes of the tokenizer, not estimated; a reserve is kept for the metrics.
+What is given up first costs accuracy least: storage (int8 instead of fp32), then n-grams and words of a lexicon, the
+rarest first and of both as large a share, then the rarest words, then the width of vectors and layers; and when all are
+narrow, more of the first two again. Sizes are computed from shapes and from the very bytes of the tokenizer, not
+estimated; a reserve is kept for the metrics.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from gatework.tasks import Prepared
 
 WORDS = "tokenizer/vocabulary.json"
+LEXICON_KEYS, LEXICON_COUNTS = "tokenizer/lexicon.u64", "tokenizer/lexicon.f32"
+WIDTHS = ("embedding", "units", "projection", "ngram_embedding", "lexicon_embedding")
+"""Options of `[model]` that shrink together."""
 SLACK = 256
 """Bytes for digits that come out longer than planned."""
 
@@ -54,6 +58,7 @@ class SizePlan:
 class _Choice:
     storage: str
     rows: int
+    """N-grams and words of the lexicon together."""
     words: int
     share: float
 
@@ -72,14 +77,14 @@ def plan_size(prepared: Prepared, max_size: int | None = None) -> SizePlan:
     if not limit:
         return SizePlan(recipe=recipe, sentences=(), nbytes=0)
     sizes = _Sizes(prepared, limit)
-    full = _Choice(recipe.export.weights, prepared.architecture.ngram_rows, sizes.words, 1.0)
+    full = _Choice(recipe.export.weights, sum(_rows(prepared.architecture)), sizes.words, 1.0)
     smallest = 0
     for choice in _choices(full, sizes, limit):
         smallest = sizes.total(choice)
         if smallest <= limit:
             return SizePlan(
-                recipe=_changed(recipe, full, choice, limit),
-                sentences=(*_sentences(recipe, full, choice), f"planned size: {smallest:,} of {limit:,} bytes"),
+                recipe=_changed(prepared, full, choice, limit),
+                sentences=(*_sentences(prepared, full, choice), f"planned size: {smallest:,} of {limit:,} bytes"),
                 nbytes=smallest,
             )
     raise ConfigError(
@@ -110,19 +115,34 @@ class _Sizes:
     def total(self, choice: _Choice) -> int:
         """Bytes of the bundle, with the reserve."""
         entries = dict(self._entries)
-        if NGRAM_KEYS in entries:
-            entries[NGRAM_KEYS] = 4 * choice.rows
+        ngrams, lexicon = _shared(self._architecture, choice.rows)
+        for name, rows, each in ((NGRAM_KEYS, ngrams, 4), (LEXICON_KEYS, lexicon, 8), (LEXICON_COUNTS, lexicon, 4)):
+            if name in entries:
+                entries[name] = each * rows
         if WORDS in entries:
             entries[WORDS] = self._lengths[choice.words] + 1
         if self._subwords and self.words:
             name = "tokenizer/subwords.json"
             entries[name] = -(-entries[name] * choice.words // self.words)
-        shapes = weight_shapes(narrowed(self._architecture, choice.rows, self._special + choice.words, choice.share))
+        shapes = weight_shapes(
+            narrowed(self._architecture, ngrams, lexicon, self._special + choice.words, choice.share)
+        )
         weights = stored_bytes(shapes, choice.storage)
         return bundle_size(config=self._config, weights_bytes=weights, entries=entries) + self._reserve
 
 
-def narrowed(a: Architecture, rows: int, vocabulary: int, share: float) -> Architecture:
+def _rows(a: Architecture) -> tuple[int, int]:
+    """N-grams and words of the lexicon."""
+    return a.ngram_rows, a.lexicon_rows
+
+
+def _shared(a: Architecture, rows: int) -> tuple[int, int]:
+    """So many rows, divided among n-grams and the lexicon as the architecture has them."""
+    ngrams = -(-rows * a.ngram_rows // max(1, sum(_rows(a))))
+    return ngrams, rows - ngrams
+
+
+def narrowed(a: Architecture, rows: int, lexicon: int, vocabulary: int, share: float) -> Architecture:
     """An architecture of fewer n-grams and words, its widths a share of what they were."""
     encoder = replace(a.encoder, units=_width(a.encoder.units, share), projection=_width(a.encoder.projection, share))
     return replace(
@@ -132,6 +152,8 @@ def narrowed(a: Architecture, rows: int, vocabulary: int, share: float) -> Archi
         encoder=encoder,
         ngram_rows=rows,
         ngram_embedding=_width(a.ngram_embedding, share) if rows else 0,
+        lexicon_rows=lexicon,
+        lexicon_embedding=_width(a.lexicon_embedding, share) if lexicon else 0,
     )
 
 
@@ -171,26 +193,36 @@ def _width(value: int, share: float) -> int:
     return value if share == 1.0 or not value else max(min(value, 4), int(value * share) // 4 * 4)
 
 
-def _changed(recipe: Recipe, full: _Choice, choice: _Choice, limit: int) -> Recipe:
+def _changed(prepared: Prepared, full: _Choice, choice: _Choice, limit: int) -> Recipe:
+    recipe = prepared.recipe
     sections: dict[str, dict[str, Any]] = {}
     if limit != recipe.export.max_size or choice.storage != full.storage:
         sections["export"] = {"max_size": limit, "weights": choice.storage}
     if choice.rows != full.rows:
-        sections["input"] = {"ngram_rows": choice.rows} if choice.rows else {"ngrams": 0}
+        a = prepared.architecture
+        ngrams, lexicon = _shared(a, choice.rows)
+        inputs: dict[str, Any] = {"ngram_rows": ngrams} if ngrams else {"ngrams": 0, "affixes": 0, "shape": False}
+        if a.lexicon_rows:
+            inputs |= {"lexicon_rows": lexicon} if lexicon else {"lexicon": ""}
+        sections["input"] = inputs
     if choice.words != full.words:
         key = "subwords" if recipe.input.unit in ("bpe", "unigram") else "max_vocabulary"
         sections.setdefault("input", {})[key] = choice.words
     if choice.share != 1.0:
-        names = ("embedding", "units", "projection", "ngram_embedding")
-        sections["model"] = {name: _width(getattr(recipe.model, name), choice.share) for name in names}
+        sections["model"] = {name: _width(getattr(recipe.model, name), choice.share) for name in WIDTHS}
     return recipe.replace(**sections) if sections else recipe
 
 
-def _sentences(recipe: Recipe, full: _Choice, choice: _Choice) -> Iterator[str]:
+def _sentences(prepared: Prepared, full: _Choice, choice: _Choice) -> Iterator[str]:
+    recipe = prepared.recipe
     if choice.storage != recipe.export.weights:
         yield f"weights stored as {choice.storage}, not {recipe.export.weights}"
     if choice.rows != full.rows:
-        yield f"n-grams: the {choice.rows:,} most frequent of {full.rows:,}" if choice.rows else "n-grams: none"
+        a = prepared.architecture
+        names = ("n-grams", "words of the lexicon")
+        for name, kept, there in zip(names, _shared(a, choice.rows), _rows(a), strict=True):
+            if kept < there:
+                yield f"{name}: the {kept:,} most frequent of {there:,}" if kept else f"{name}: none"
     if choice.words != full.words:
         yield f"vocabulary: the {choice.words:,} most frequent of {full.words:,}"
     if choice.share != 1.0:

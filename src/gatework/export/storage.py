@@ -1,6 +1,7 @@
 """How weights are stored: fp32, bf16 or int8. Arithmetic is float32 either way.
 
-Vectors (biases, peepholes, gains) are float32 always: they are few, and errors in them reach every answer.
+Vectors (biases, peepholes, gains) and the transitions of a CRF are float32 always: they are few, and errors in them
+reach every answer.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def store(weights: Mapping[str, npt.NDArray[np.floating]], storage: str) -> Stor
             )
     tensors: dict[str, Array] = {}
     for name, array in weights.items():
-        if storage == "int8" and array.ndim > 1:
+        if storage == "int8" and _narrowed(name, array.shape):
             tensors[name], tensors[name + SCALE] = quantize(array)
         else:
             tensors[name] = np.asarray(array, dtype=np.float32)
@@ -75,7 +76,7 @@ def stored_bytes(shapes: Mapping[str, tuple[int, ...]], storage: str) -> int:
     """Bytes of the whole `weights.safetensors` of weights of these shapes, before they exist."""
     dtypes: dict[str, tuple[tuple[int, ...], str]] = {}
     for name, shape in shapes.items():
-        if storage == "int8" and len(shape) > 1:
+        if storage == "int8" and _narrowed(name, shape):
             dtypes[name] = shape, "i1"
             dtypes[name + SCALE] = shape[:1], "f4"
         else:
@@ -87,8 +88,13 @@ def stored_bytes(shapes: Mapping[str, tuple[int, ...]], storage: str) -> int:
     return len(header) + sum(ghost.size * (2 if name in bfloat16 else ghost.itemsize) for name, ghost in ghosts.items())
 
 
+def _narrowed(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is stored in fewer bits than 32 where the storage has fewer."""
+    return len(shape) > 1 and not name.endswith(".transitions")
+
+
 def _bfloat16(shapes: Mapping[str, tuple[int, ...]], storage: str) -> frozenset[str]:
     if storage == "fp32":
         return frozenset()
-    many = [name for name, shape in shapes.items() if len(shape) > 1]
+    many = [name for name, shape in shapes.items() if _narrowed(name, shape)]
     return frozenset(many if storage == "bf16" else [name + SCALE for name in many])

@@ -187,7 +187,7 @@ def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
             return [name(one) for one in value]
         return os.path.basename(value) if isinstance(value, str) else value
 
-    for section, keys in (("data", PATH_KEYS), ("input", ("vectors",)), ("model", ("bert",))):
+    for section, keys in (("data", PATH_KEYS), ("input", ("vectors", "lexicon")), ("model", ("bert",))):
         own = recipe.get(section, {})
         own.update({key: name(own[key]) for key in keys if key in own})
     return recipe
@@ -233,12 +233,19 @@ def _fit(
 def drop_ngrams(
     architecture: Architecture, weights: Weights, entries: Mapping[str, bytes], keep: int
 ) -> tuple[Architecture, dict[str, npt.NDArray[np.floating]], dict[str, bytes]]:
-    """The model with the `keep` n-grams whose logits differ most between labels; ties go by the key."""
-    table_RC = weights["ngrams.weight"]
-    spread_R = ((table_RC - table_RC.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    kept_K = np.sort(np.argsort(-spread_R, kind="stable")[:keep])
+    """The model with the `keep` n-grams that say most; ties go by the key.
+
+    They are those whose logits differ most between labels, or, where n-grams have none, whose vectors are longest.
+    """
+    if "ngrams.weight" in weights:
+        table_RC = weights["ngrams.weight"]
+        says_R = ((table_RC - table_RC.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    else:
+        says_R = (weights["local.weight"][1:] ** 2).sum(axis=1)
+    kept_K = np.sort(np.argsort(-says_R, kind="stable")[:keep])
     fewer = dict(weights)
-    fewer["ngrams.weight"] = table_RC[kept_K]
+    if "ngrams.weight" in fewer:
+        fewer["ngrams.weight"] = fewer["ngrams.weight"][kept_K]
     if "local.weight" in fewer:
         fewer["local.weight"] = fewer["local.weight"][np.append(0, kept_K + 1)]
     keys_R = np.frombuffer(entries[NGRAM_KEYS], dtype="<u4")
@@ -253,4 +260,4 @@ def drop_ngrams(
 def _row_bytes(a: Architecture, storage: str) -> int:
     """Bytes an n-gram takes: its key, its logits, its vector."""
     width, scale = {"int8": (1, 2), "bf16": (2, 0), "fp32": (4, 0)}[storage]
-    return 4 + a.outputs * width + scale + (a.ngram_embedding * width + scale if a.ngram_embedding else 0)
+    return 4 + sum(values * width + scale for values in (a.wide_outputs, a.ngram_embedding) if values)

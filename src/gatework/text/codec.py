@@ -222,7 +222,11 @@ class TextCodec:
         features = None
         if settings.affixes or settings.shape:
             features = TokenFeatures(affixes=settings.affixes, shape=settings.shape, fold_width=settings.fold_width)
-        keys_R = features.fit(seen, min_count=settings.ngram_min_count) if features is not None else _NO_KEYS
+        keys_R = (
+            features.fit(seen, min_count=settings.ngram_min_count, rows=settings.ngram_rows)
+            if features is not None
+            else _NO_KEYS
+        )
         room = max(0, settings.ngram_rows - len(keys_R))
         if counter is not None:
             table = counter.table(min_count=settings.ngram_min_count, rows=room)

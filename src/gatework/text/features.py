@@ -64,14 +64,15 @@ class TokenFeatures:
             keys.append(zlib.crc32(f"\x01h{shape(token)}".encode()))
         return keys
 
-    def fit(self, counts: Mapping[str, int], *, min_count: int) -> npt.NDArray[np.uint32]:
-        """Sorted keys of the features that tokens have at least `min_count` times."""
+    def fit(self, counts: Mapping[str, int], *, min_count: int, rows: int) -> npt.NDArray[np.uint32]:
+        """Sorted keys of the features seen at least `min_count` times; of more than `rows`, of the commonest."""
         seen: Counter[int] = Counter()
         for surface, count in counts.items():
             for key in self.keys(surface):
                 seen[key] += count
         del seen[0]
-        return np.array(sorted(key for key, count in seen.items() if count >= min_count), dtype=np.uint32)
+        kept = sorted((-count, key) for key, count in seen.items() if count >= min_count)[:rows]
+        return np.array(sorted(key for _, key in kept), dtype=np.uint32)
 
     def find(self, surfaces: Sequence[str], keys_R: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         """Rows plus one of the features of each token, 0 where not kept, (T, F). Always of the same table."""
