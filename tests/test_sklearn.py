@@ -14,8 +14,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from gatework.core.errors import ConfigError
-from gatework.sklearn import TextClassifier, TextsError
+from gatework.core.errors import ConfigError, DataError
+from gatework.sklearn import SequenceTagger, TextClassifier, TextsError
 
 SMALL = {
     "dev": 0.2,
@@ -187,3 +187,71 @@ def test_bad_options(data):
 def test_not_fitted():
     with pytest.raises(NotFittedError):
         TextClassifier().predict(["a"])
+
+
+# ── the tagger ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SMALL_TAGGER = SMALL | {
+    "epochs": 15,
+    "units": 16,
+    "embedding": 16,
+    "dropout": 0.1,
+    "options": {"train.batch_tokens": 128},
+}
+
+
+def _tagged(count=80):
+    rng = np.random.default_rng(5)
+    X, y = [], []
+    for _ in range(count):
+        sign, kind = [("mr", "PER"), ("in", "LOC")][int(rng.integers(2))]
+        name = [str(one) for one in rng.choice(["Ada", "Berlin", "Casey", "Dover"], 1 + int(rng.integers(2)))]
+        X.append(["we", "saw", sign, *name, "."])
+        y.append(["O", "O", "O", f"B-{kind}", *[f"I-{kind}"] * (len(name) - 1), "O"])
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return SequenceTagger(**SMALL_TAGGER).fit(*_tagged())
+
+
+def test_tagger_learns_and_keeps_shapes(tagger):
+    X, y = _tagged(20)
+    got = tagger.predict(X)
+    assert [len(row) for row in got] == [len(row) for row in y]
+    assert {tag for row in got for tag in row} <= set(tagger.classes_) == {"B-LOC", "B-PER", "I-LOC", "I-PER", "O"}
+    assert tagger.score(X, y) > 0.8
+    assert tagger.predict_spans(X[:1])[0].spans[0].text.split()[0] == X[0][3]
+    assert "f1" in tagger.metrics_
+    assert tagger.predict([]) == []
+    assert tagger.predict([[]]) == [[]], "no tokens, no tags"
+
+
+def test_tagger_is_pickled_cloned_and_searched(tagger):
+    X, y = _tagged(40)
+    assert pickle.loads(pickle.dumps(tagger)).predict(X[:5]) == tagger.predict(X[:5])
+    fresh = clone(tagger)
+    assert fresh.get_params() == tagger.get_params()
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+    search = GridSearchCV(SequenceTagger(**SMALL_TAGGER | {"epochs": 1}), {"units": [4, 8]}, cv=2).fit(X, y)
+    assert search.best_params_["units"] in (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        ("text", [["O"]], "X is one string"),
+        (["text"], [["O"]], r"X\[0\] is of type str"),
+        ([["a", 1]], [["O", "O"]], r"X\[0\]\[1\] is of type int"),
+        ([["a"]], None, "y is None"),
+        ([["a"]], [["O"], ["O"]], "1 sentences but 2"),
+        ([["a", "b"]], [["O"]], r"X\[0\] has 2 tokens, y\[0\] 1 tags"),
+        ([[]], [[]], "no tokens"),
+        ([["a"], ["b"]], [["O"], ["O"]], "every token has the one tag 'O'"),
+    ],
+)
+def test_tagger_refuses(X, y, message):
+    with pytest.raises(DataError, match=message):
+        SequenceTagger(**SMALL_TAGGER).fit(X, y)

@@ -22,16 +22,27 @@ MESSAGES = (
 """Messages of our own, none from the data, and an empty one: every line gets an answer."""
 
 
+SENTENCES = (
+    "The cat didn't like Paris, but she stayed.",
+    "Can you can a can?",
+    "",
+)
+"""Sentences of our own for the tagger."""
+
+
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task with bundled data.")] = "classify",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model.")] = Path("sms-spam.gw"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write the model; named after the data otherwise.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Train, evaluate, save and query a small model on real data that come with the package."""
     if task not in DEMOS:
         raise ConfigError(f"demo {task!r} is unknown. {nearest(task, DEMOS)}")
+    output = output or Path(NAMES[task])
     check_writable(output)
     DEMOS[task](output, seed, json, context.obj)
 
@@ -40,7 +51,7 @@ def _classify(output: Path, seed: int, json: bool, command: str) -> None:
     """Spam in text messages: the SMS Spam Collection v.1 (Almeida, Gómez Hidalgo and Yamakami, 2011)."""
     from gatework.core.recipe_io import recipe_for_data
 
-    folder = Path(__file__).resolve().parent.parent / "data" / "sms_spam"
+    folder = DATA / "sms_spam"
     recipe = recipe_for_data(
         folder / "train.tsv",
         overrides=[f"train.seed={seed}", "export.max_size=500000"],
@@ -61,6 +72,32 @@ def _classify(output: Path, seed: int, json: bool, command: str) -> None:
     answer("Your data:  gatework train your.csv -o your.gw")
 
 
+def _tag(output: Path, seed: int, json: bool, command: str) -> None:
+    """Parts of speech: a sample of UD English EWT (Silveira and others, 2014)."""
+    from gatework.core.recipe_io import recipe_for_data
+
+    folder = DATA / "ud_ewt"
+    recipe = recipe_for_data(
+        folder / "train.conll",
+        overrides=["task=tag", f"train.seed={seed}", "train.epochs=15", "model.units=64", "model.embedding=64"],
+        dev=str(folder / "dev.conll"),
+        test=str(folder / "test.conll"),
+    )
+    say("A sample of UD English EWT (Silveira and others, 2014; CC BY-SA 4.0): which part of speech is each word?\n")
+    result = train_with_progress(recipe, output, command=command)
+    if json:
+        answer_json(result.to_dict())
+        return
+    answer(result_text(result, task="tag"))
+    answer(f"\nThe file is the whole model ({size(output.stat().st_size)}); it answers without PyTorch:")
+    from gatework.runtime import load
+
+    for given in load(output).predict_batch(list(SENTENCES)):
+        answer(f"  {given.to_line() or '(an empty text)'}")
+    answer(f'\nYour turn:  gatework predict {output} "your sentence"')
+    answer("Your data:  gatework train your.conll -o your.gw")
+
+
 def _ask(path: Path, texts: Any) -> None:
     from gatework.runtime import load
 
@@ -68,4 +105,6 @@ def _ask(path: Path, texts: Any) -> None:
         answer(f"  {result.label:<5} {result.score:.4f}  {text or '(an empty message)'}")
 
 
-DEMOS = {"classify": _classify}
+DATA = Path(__file__).resolve().parent.parent / "data"
+DEMOS = {"classify": _classify, "tag": _tag}
+NAMES = {"classify": "sms-spam.gw", "tag": "pos.gw"}
