@@ -84,6 +84,7 @@ def _like_first(one, many):
         {"dropout": 0.5},
         {"embedding_dropout": 0.5},
         {"word_dropout": 0.5},
+        {"feature_dropout": 0.5},
         {"variational_dropout": 0.5},
         {"weight_drop": 0.5},
         {"zoneout": 0.5},

@@ -124,6 +124,9 @@ class InputSection(Section):
     """Keep imported vectors as they are."""
     word_dropout: Chance = 0.2
     """Chance that a token is replaced by the unknown token in training."""
+    feature_dropout: Chance = 0.0
+    """Chance that an n-gram, affix, shape or lexicon word is left out at a token in training: what says too much of the
+    training text is trusted less."""
 
 
 class ModelSection(Section):

@@ -77,7 +77,7 @@ def locked_dropout(x_BTF: Tensor, chance: float, training: bool) -> Tensor:
 
 
 def word_dropout(tokens_BT: Tensor, chance: float, training: bool, unknown: int = 1) -> Tensor:
-    """Each real token (id > 0) replaced by the unknown token with probability `chance`."""
+    """Each real token (id > 0) replaced by `unknown` with probability `chance`; any shape."""
     if not training or chance == 0.0:
         return tokens_BT
     drawn = torch.rand(tokens_BT.shape, device=tokens_BT.device) < chance

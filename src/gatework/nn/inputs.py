@@ -36,6 +36,7 @@ class Inputs(nn.Module):
         *,
         embedding_dropout: float = 0.0,
         word_dropout: float = 0.0,
+        feature_dropout: float = 0.0,
         vectors_VE: npt.NDArray[np.floating] | None = None,
         freeze_vectors: bool = False,
         sparse_embedding: bool | None = None,
@@ -46,6 +47,7 @@ class Inputs(nn.Module):
             embedding_dropout: one mask a window, on all parts.
             bert_trained: run the BERT here and train it; else its hidden layers come with the batch.
             word_dropout: chance that a token is read as unknown.
+            feature_dropout: chance that a row of the local or the lexicon table is left out at a token.
             vectors_VE, freeze_vectors, sparse_embedding: of the token vectors, see `Embedding`.
         Raises: ConfigError: a chance outside [0, 1). DataError: vectors that do not fit.
         """
@@ -53,6 +55,7 @@ class Inputs(nn.Module):
         a = architecture
         self.embedding_dropout = check_chance("model.embedding_dropout", embedding_dropout)
         self.word_dropout = check_chance("input.word_dropout", word_dropout)
+        self.feature_dropout = check_chance("input.feature_dropout", feature_dropout)
         self.embedding = Embedding(
             a.vocabulary, a.embedding, vectors_VE=vectors_VE, freeze=freeze_vectors, sparse=sparse_embedding
         )
@@ -66,7 +69,7 @@ class Inputs(nn.Module):
         tokens_WT = word_dropout(batch.tokens_WT, self.word_dropout, self.training)
         parts: list[Tensor] = [self.embedding(tokens_WT)]
         if self.local is not None:
-            parts.append(self.local(batch.local_WTM))
+            parts.append(self.local(word_dropout(batch.local_WTM, self.feature_dropout, self.training, unknown=0)))
         if self.characters is not None:
             if batch.characters_WTK is None:
                 raise BundleError("the model composes characters, but the batch has none. Encode with its own codec.")
@@ -74,7 +77,8 @@ class Inputs(nn.Module):
         if self.lexicon is not None:
             if batch.lexicon is None:
                 raise BundleError("the model reads a lexicon, but the batch has none. Encode with its own codec.")
-            parts.append(self.lexicon(batch.lexicon, tokens_WT.shape))
+            rows_L = word_dropout(batch.lexicon.rows_L, self.feature_dropout, self.training, unknown=0)
+            parts.append(self.lexicon(batch.lexicon._replace(rows_L=rows_L), tokens_WT.shape))
         if self.bert is not None:
             parts.append(self.bert(batch))
         x_WTE = torch.cat(parts, 2) if len(parts) > 1 else parts[0]

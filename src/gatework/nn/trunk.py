@@ -31,6 +31,7 @@ class Trunk(nn.Module):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         word_dropout: float = 0.0,
+        feature_dropout: float = 0.0,
         variational_dropout: float = 0.0,
         weight_drop: float = 0.0,
         zoneout: float = 0.0,
@@ -43,7 +44,8 @@ class Trunk(nn.Module):
         """
         Args:
             dropout: on each layer's outputs, and on what the head reads.
-            embedding_dropout, word_dropout, vectors_VE, freeze_vectors, sparse_embedding, bert_trained: see `Inputs`.
+            embedding_dropout, word_dropout, feature_dropout, vectors_VE, freeze_vectors, sparse_embedding, bert_trained:
+                see `Inputs`.
             variational_dropout, weight_drop, zoneout, forget_bias: of the encoder, see `RecurrentStack`.
         Raises: ConfigError, DataError: as the parts do.
         """
@@ -55,6 +57,7 @@ class Trunk(nn.Module):
             architecture,
             embedding_dropout=embedding_dropout,
             word_dropout=word_dropout,
+            feature_dropout=feature_dropout,
             vectors_VE=vectors_VE,
             freeze_vectors=freeze_vectors,
             sparse_embedding=sparse_embedding,

@@ -211,6 +211,7 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
         "dropout": model.dropout,
         "embedding_dropout": model.embedding_dropout,
         "word_dropout": recipe.input.word_dropout,
+        "feature_dropout": recipe.input.feature_dropout,
         "variational_dropout": model.variational_dropout,
         "weight_drop": model.weight_drop,
         "zoneout": model.zoneout,
