@@ -44,8 +44,8 @@ class Trunk(nn.Module):
         """
         Args:
             dropout: on each layer's outputs, and on what the head reads.
-            embedding_dropout, word_dropout, feature_dropout, vectors_VE, freeze_vectors, sparse_embedding, bert_trained:
-                see `Inputs`.
+            embedding_dropout, word_dropout, feature_dropout: see `Inputs`.
+            vectors_VE, freeze_vectors, sparse_embedding, bert_trained: see `Inputs`.
             variational_dropout, weight_drop, zoneout, forget_bias: of the encoder, see `RecurrentStack`.
         Raises: ConfigError, DataError: as the parts do.
         """
