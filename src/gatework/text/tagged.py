@@ -299,7 +299,7 @@ def _kind(path: Path | str, data: TagSettings, head: list[str]) -> tuple[str, li
             raise ConfigError(f"data.format {data.format!r} holds no tags. Use conll, conllu or jsonl for task 'tag'.")
         return data.format, []
     ending = Path(path).name.lower().removesuffix(".gz").rpartition(".")[2]
-    if head[0].lstrip().startswith("{"):
+    if head[0].lstrip().startswith("{") or ending in ("json", "jsonl", "ndjson"):
         return "jsonl", ["lines are JSON objects"]
     if ending == "conllu":
         return "conllu", ["named .conllu"]
@@ -366,7 +366,7 @@ def _schemes(path: Path | str, data: TagSettings, found: TagFormat) -> tuple[str
         return (INSIDE,)
     layers = [Transitions() for _ in found.tags]
     if data.scheme == "auto" or len(layers) > 1:
-        for sentence, lines in read_raw(path, found):
+        for sentence, lines in read_raw(path, found, _quiet):
             for layer, tags in zip(layers, sentence.tags, strict=True):
                 layer.add(tags, lines)
     schemes: list[str] = []
@@ -386,7 +386,7 @@ class SchemeError(DataError):
 
 
 def _quiet(number: int, what: str) -> None:
-    """A few faults in a sample: whoever reads on meets them."""
+    """Faults met while looking at a file: whoever reads on meets them."""
 
 
 def _first_fault(path: Path | str, found: TagFormat) -> None:
