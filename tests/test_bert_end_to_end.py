@@ -235,3 +235,73 @@ def test_mistakes(tmp_path):
     (tmp_path / "bert" / "model.safetensors").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: the file is missing"):
         task.prepare(recipe_of(tmp_path), tmp_path)
+
+
+@pytest.fixture(scope="module", params=["frozen", "trained"])
+def tagger(request, tmp_path_factory):
+    """A tagger with a BERT, trained for a moment, and its bundle."""
+    from gatework.export import export_bundle
+    from gatework.train import fit
+
+    folder, task = tmp_path_factory.mktemp(request.param), TASKS["tag"]
+    write_folder(folder / "bert")
+    own, _ = task.sample(folder)
+    model = {"bert": str(folder / "bert"), "units": 6, "embedding": 4, "bert_trained": request.param == "trained"}
+    own = {**own, "model": {**own.get("model", {}), **model}}
+    recipe = Recipe.model_validate({"task": "tag", **own}).replace(
+        train={"threads": 1, "epochs": 1}, input={"window": 8}
+    )
+    result = fit(recipe.filled(task.defaults), run_folder=folder / "run")
+    decode = task.settle(result.prepared, result.outputs)
+    export_bundle(folder / "m.gw", result.prepared, result.weights, decode, {}, "fp32")
+    return result, load(folder / "m.gw")
+
+
+def test_a_tagger_answers_as_it_was_trained(tagger):
+    """Emissions of sentences shorter and longer than the window; a frozen BERT's hidden layers are given exactly."""
+    from gatework.core.windows import cut
+    from gatework.nn import Tagger, to_tensors
+
+    result, model = tagger
+    prepared, bert = result.prepared, result.prepared.architecture.bert
+    fine = prepared.recipe.model.bert_trained
+    network = Tagger(prepared.architecture, constraints=prepared.constraints, bert_trained=fine).eval()
+    network.load_weights({name: result.weights[name] for name, _ in network.named_weights()})
+    sentences = [["the", "Actors", "was", "dull"], ["film"], ["great", "中文", "😀", ",", "actors", "a"] * 4, []]
+    encoded = [prepared.codec.encode_tokens(tokens) for tokens in sentences]
+    encoded = [*encoded[:2], *(cut(encoded[2], start, start + 8) for start in (0, 5, 16)), encoded[3]]
+    batch = prepared.codec.collate(encoded)
+    tensors = to_tensors(batch)
+    if not fine:
+        encoder = BertEncoder.of(bert, result.weights, source="test")
+        tensors = tensors._replace(hidden_NLH=torch.from_numpy(encoder.hidden(batch.bert)))
+    with torch.no_grad():
+        want_WTC = network(tensors)[0].numpy()
+    got_TWC = model.network.emissions(batch)[0]
+    live_WT = np.arange(batch.tokens_WT.shape[1]) < batch.lengths_W[:, None]
+    np.testing.assert_allclose(got_TWC.swapaxes(0, 1)[live_WT], want_WTC[live_WT], rtol=0, atol=ATOL)
+
+
+def test_a_sentence_alone_is_tagged_as_in_a_batch(tagger):
+    result, model = tagger
+    sentences = [list(one.tokens) for one in islice(result.prepared.examples("dev"), 6)]
+    sentences.append([token for tokens in sentences for token in tokens])  # longer than the window
+    for together, tokens in zip(model.predict(sentences), sentences, strict=True):
+        alone = model.predict([tokens])[0]
+        assert [token.tag for token in alone.tokens] == [token.tag for token in together.tokens]
+        scores = [token.score for token in together.tokens]
+        assert [token.score for token in alone.tokens] == pytest.approx(scores, abs=1e-4)
+
+
+def test_stored_hidden_layers_are_those_of_the_sentence(tagger):
+    result, _ = tagger
+    prepared = result.prepared
+    one = prepared.train.encoded(0)
+    assert (one.hidden is None) == prepared.recipe.model.bert_trained
+    if one.hidden is not None:
+        sentence = next(iter(prepared.examples("dev")))
+        dev = prepared.dev.encoded(0).hidden
+        bert = prepared.architecture.bert
+        pieces = prepared.codec.encode_tokens(sentence.tokens).bert
+        encoder = BertEncoder.of(bert, BertFolder(prepared.recipe.model.bert).weights(bert.layers), source="test")
+        np.testing.assert_allclose(dev, encoder.hidden(prepared.codec.bert.collate([pieces])), rtol=0, atol=0.2)

@@ -57,7 +57,7 @@ def attach_hidden_layers(prepared: Prepared, say: Say) -> None:
         if not store.attach_hidden(len(bert.chosen), bert.width, key):
             if encoder is None:
                 encoder = BertEncoder.of(bert, as_stored(folder.weights(bert.layers), storage), source=str(folder.path))
-            say(f"{folder.path.name}: hidden layers of the {int(store.lengths_N.sum()):,} tokens of {name}")
+            say(f"{folder.name}: hidden layers of the {int(store.lengths_N.sum()):,} tokens of {name}")
             _write(store, encoder, prepared.codec.bert, key)
             store.attach_hidden(len(bert.chosen), bert.width, key)
 
