@@ -290,7 +290,8 @@ def test_what_looks_tagged(tmp_path, name, text, tagged):
 def test_check_names_every_problem_with_its_line(tmp_path):
     train = write(
         tmp_path,
-        "-DOCSTART-\tO\n\n" + "a\tB-X\nb\tI-X\nc\tO\n\n" * 3  # 3 .. 14
+        "-DOCSTART-\tO\n\n"
+        + "a\tB-X\nb\tI-X\nc\tO\n\n" * 3  # 3 .. 14
         + "d\tO\ne\tI-X\n\n"  # 15, 16
         + "f\tO\textra\n\n"  # 18
         + "\tO\n\n"  # 20
@@ -325,7 +326,9 @@ def test_check_of_a_scheme_that_cannot_be_told(tmp_path):
     path = write(tmp_path, "a\tO\nb\tI-X\n\nc\tO\nd\tB-X\n")
     report = check_tagged({"train": path})
     assert ["neither bio nor iob1" in problem.message for problem in report.errors] == [True]
-    assert [(problem.line, problem.severity) for problem in report.problems if problem.kind == "tag"] == [(2, "warning")]
+    assert [(problem.line, problem.severity) for problem in report.problems if problem.kind == "tag"] == [
+        (2, "warning")
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "word\n", b"\xff\xfe\x00", "a\tO\n\t\n"])

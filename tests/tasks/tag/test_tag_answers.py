@@ -14,7 +14,10 @@ from gatework.tasks import TASKS
 from gatework.tasks.tag import open_codec
 
 TAG = TASKS["tag"]
-ENGLISH = "Mr.\tO\nAda\tB-PER\nLovelace\tI-PER\nvisits\tO\nParis\tB-LOC\n.\tO\n\nShe\tO\ndid\tO\nn't\tO\nstay\tO\n.\tO\n\n" * 4
+ENGLISH = (
+    "Mr.\tO\nAda\tB-PER\nLovelace\tI-PER\nvisits\tO\nParis\tB-LOC\n.\tO\n\nShe\tO\ndid\tO\nn't\tO\nstay\tO\n.\tO\n\n"
+    * 4
+)
 CHINESE = "在\tO\n北\tB-LOC\n京\tI-LOC\n▁\tO\n见\tO\n张\tB-PER\n三\tI-PER\n。\tO\n\n" * 6
 
 
