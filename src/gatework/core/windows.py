@@ -29,13 +29,18 @@ class Window(NamedTuple):
     last: int
 
 
+def stride(most: int) -> int:
+    """Tokens from the beginning of a window to that of the next."""
+    return max(1, most // 2)
+
+
 def windows(length: int, most: int) -> list[Window]:
     """The windows of a sequence; one where it fits."""
     if length <= most:
         return [Window(0, length, 0, length)]
-    stride = max(1, most // 2)
-    margin = (most - stride) // 2
-    starts = [*range(0, length - most, stride), length - most]
+    step = stride(most)
+    margin = (most - step) // 2
+    starts = [*range(0, length - most, step), length - most]
     cuts = [0, *(start + margin for start in starts[1:]), length]
     return [Window(start, start + most, *kept) for start, kept in zip(starts, pairwise(cuts), strict=True)]
 

@@ -14,6 +14,7 @@ from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.runtime.network import Network
+from gatework.runtime.stream import Stream
 from gatework.runtime.tagger import Tagger
 from gatework.tasks import TASKS, Codec, Task
 
@@ -103,6 +104,22 @@ class Model:
             encoded = [self.codec.encode(text) for text in chunk]
             answers += self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
         return answers
+
+    def stream(self, **options: Any) -> Stream:
+        """Answers for running text that comes in pieces, in memory that does not grow with it.
+
+        with model.stream() as stream:
+            for piece in pieces:
+                for answer in stream.feed(piece): ...
+            for answer in stream.end(): ...
+
+        Args:
+            options: of the task, such as `threshold`.
+        Raises: ConfigError: the task answers whole texts alone, or an option is unknown or makes no sense here.
+        """
+        if not isinstance(self.network, Tagger):
+            raise ConfigError(f"stream: the task {self.task} answers whole texts. Use predict.")
+        return Stream(self.network, self.codec, options)
 
     def logits(self, texts: Iterable[str]) -> Float32:
         """What a network with one answer a text says of each, before any temperature or threshold, (B, C)."""

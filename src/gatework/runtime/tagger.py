@@ -22,6 +22,7 @@ from gatework.core.paths import TagPaths
 from gatework.core.tag_scheme import Constraints
 from gatework.core.tensors import TensorFile
 from gatework.core.windows import cut, windows
+from gatework.kernels import crf
 from gatework.runtime.decoding import layer_scores, paths_of
 from gatework.runtime.encoder import GROUP_TOKENS, Encoder, short_way
 from gatework.runtime.inputs import Inputs
@@ -103,6 +104,34 @@ class Tagger:
         y_TWP = self._encoder(self._inputs(batch, slice(0, len(lengths_W)), time), lengths_W)
         flat_NP = y_TWP.reshape(-1, y_TWP.shape[2])
         return [(flat_NP @ head_PC + bias_C).reshape(*y_TWP.shape[:2], -1) for head_PC, bias_C in self._heads]
+
+    def follow(
+        self, codec: Codec, part: Any, given: Sequence[npt.NDArray[np.int32]], *, ended: bool = True
+    ) -> list[TagPaths]:
+        """The best path of each tag layer of one part of a longer text.
+
+        Args:
+            given: tags of its first tokens, for each layer, which the path keeps to; or nothing. Where there are some,
+                the part may begin anywhere within a sentence.
+            ended: whether its last token is the last of the sentence.
+        """
+        found: list[TagPaths] = []
+        lengths = np.array([len(part.tokens)])
+        for layer, (e_TC, scores) in enumerate(zip(self._long(codec, part), self._scores, strict=True)):
+            held_TC = e_TC
+            if given:
+                count = len(given[layer])
+                held_TC = np.concatenate([np.full((count, e_TC.shape[1]), -np.inf, dtype=np.float32), e_TC[count:]])
+                held_TC[np.arange(count), given[layer]] = e_TC[np.arange(count), given[layer]]
+                scores = scores._replace(start_K=np.zeros_like(scores.start_K))
+            if not ended:
+                scores = scores._replace(end_K=np.zeros_like(scores.end_K))
+            tags_T1, _ = crf.viterbi(held_TC[:, None], lengths, scores)
+            # How sure a tag is does not depend on the tags that were given, only on what was read.
+            nll_1, p_T1, step_T1 = crf.path_marginals(e_TC[:, None], tags_T1, lengths, scores)
+            path = tags_T1.T.astype(np.int32), -nll_1.astype(np.float64), p_T1[:, 0], step_T1[:, 0]
+            found.append(TagPaths(*path))
+        return found
 
     def _paths(
         self, codec: Codec, parts: Sequence[Any], count: int, allowed: Sequence[Bools | None] | None

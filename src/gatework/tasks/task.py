@@ -31,11 +31,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gatework.core.errors import ConfigError
 from gatework.core.paths import Search
 
 if TYPE_CHECKING:
@@ -53,6 +54,14 @@ Say = Callable[[str], None]
 
 def silent(sentence: str) -> None:
     """Tell nobody: the default of every `say`."""
+
+
+class Excerpt(NamedTuple):
+    """Some tokens of an encoded example as an example of their own."""
+
+    encoded: Any
+    start: int
+    """Of its text, within that of the example."""
 
 
 class Codec(ABC):
@@ -80,6 +89,14 @@ class Codec(ABC):
     def search(self, encoded: Sequence[Any], **options: Any) -> Search:
         """With a head per_step: what to look for, by the options of a prediction. Raises ConfigError, as `decode`."""
         return Search()
+
+    def excerpt(self, encoded: Any, part: int, first: int, last: int) -> Excerpt:
+        """Tokens `first` to `last`, at least one, of a part of an encoded text, for its answer alone. For streams."""
+        raise ConfigError("stream: this task answers whole texts. Use predict.")
+
+    def moved(self, answer: Any, characters: int, tokens: int) -> Any:
+        """An answer with so much added to the places of characters and of tokens in it. For streams."""
+        raise ConfigError("stream: this task answers whole texts. Use predict.")
 
     @abstractmethod
     def decode(self, outputs: Any, encoded: Sequence[Any], **options: Any) -> list[Any]:

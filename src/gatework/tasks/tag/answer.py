@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatework.core.errors import BundleError, ConfigError
@@ -82,6 +82,21 @@ class Tagged:
     def tags(self) -> tuple[str, ...]:
         """The tag of each token."""
         return tuple([token.tag for token in self.tokens])
+
+    def moved(self, characters: int, tokens: int) -> Tagged:
+        """The same with so much added to every place."""
+        moved = [one._replace(start=one.start + characters, end=one.end + characters) for one in self.tokens]
+        spans = self.spans
+        if spans is not None:
+            spans = tuple(
+                one._replace(
+                    start=one.start + characters,
+                    end=one.end + characters,
+                    tokens=(one.tokens[0] + tokens, one.tokens[1] + tokens),
+                )
+                for one in spans
+            )
+        return replace(self, tokens=tuple(moved), spans=spans)
 
     def to_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gatework.core.errors import BundleError, ConfigError, nearest
 from gatework.core.paths import Search
 from gatework.core.strict_json import parse
+from gatework.core.windows import cut as cut_encoded
 from gatework.tasks.tag.allow import masks
 from gatework.tasks.tag.answer import Settings, Tagged, answer
 from gatework.tasks.tag.labels import Layer
 from gatework.tasks.tag.sentences import cut
-from gatework.tasks.task import Codec
+from gatework.tasks.task import Codec, Excerpt
 
 if TYPE_CHECKING:
     from gatework.core.batch import TextBatch
@@ -114,6 +115,17 @@ class TagCodec(Codec):
         if len(encoded) != 1:
             raise ConfigError(f"allow is about the places of one text, got {len(encoded)} texts. Ask one by one.")
         return Search(paths=options.get("top_k") or 1, allowed=[masks(allow, encoded[0], self.layers[0])])
+
+    def excerpt(self, encoded: TagExample, part: int, first: int, last: int) -> Excerpt:
+        one = encoded.parts[part]
+        places = one.offsets[first:last]
+        start, end = places[0][0], places[-1][1]
+        moved = Part(one.surfaces[first:last], [(at - start, to - start) for at, to in places], 0)
+        some = cut_encoded(encoded.encoded[part], first, last)
+        return Excerpt(TagExample(encoded.text[start:end], (moved,), (some,), encoded.given), start)
+
+    def moved(self, answer: Tagged, characters: int, tokens: int) -> Tagged:
+        return answer.moved(characters, tokens)
 
     def decode(
         self, outputs: Sequence[Sequence[Sequence[TagPaths]]], encoded: Sequence[TagExample], **options: Any
