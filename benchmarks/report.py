@@ -181,13 +181,13 @@ def render(results: Results) -> str:
     return "\n".join([*lines, "### Where the figures come from", "", *provenance(results)])
 
 
-def place(readme: str, text: str) -> str:
+def place(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """`readme` with what stands between the markers replaced."""
-    before, found, rest = readme.partition(BEGIN)
-    _, closed, after = rest.partition(END)
+    before, found, rest = readme.partition(begin)
+    _, closed, after = rest.partition(end)
     if not found or not closed:
-        sys.exit(f"the README must hold the lines {BEGIN} and {END}, in this order; the tables go between them.")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+        sys.exit(f"the README must hold the lines {begin} and {end}, in this order; the tables go between them.")
+    return f"{before}{begin}\n\n{text}\n{end}{after}"
 
 
 def _systems(results: Results, measure: Measure) -> list[str]:
