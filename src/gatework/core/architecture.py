@@ -20,11 +20,29 @@ R n-gram rows, L width of their vectors, C outputs, P width of what the head rea
     bert.*                                see `core.bert_folder`; only where the bundle holds them
     bert.mix (L,), bert.gamma (1,)        scores of L chosen hidden layers, and their scale; with two layers and more
     head.weight (C, P), head.bias (C,)
+    head.<forward|backward>.projection    (E, P)      of a tied head next_token, where P is not E
+    head.cluster.weight (K, W), head.cluster.bias (K,)    of a head next_token with K cutoffs
     crf.transitions (C, C) from row to column, crf.start (C,), crf.end (C,)      with the decoder crf
     also.<i>.weight, .bias, and with the decoder crf .transitions, .start, .end  the same of a further tag layer, from 0
 
 A head per_sequence reads what pooling makes of a sequence, P = D*H times the poolings; a head per_step reads the
 encoder's outputs at each token, P = D*H.
+
+A head next_token is a language model: C = V, and each direction is a stack of its own, whose layers read only their own
+direction, D = 1. All share the embedding and the output table, which is head.weight (V, P), or where `tied`
+embedding.weight (V, E), so there is no head.weight then. With o the encoder's output at a token, through the
+projection where there is one, W values wide, W = P or (tied) E:
+
+    logit[v] = table[v] . o + head.bias[v];    logit[0] = -inf: padding is never predicted
+
+With cutoffs c1 < ... < cK (adaptive softmax) the ids below c1 share one softmax with K clusters, and the ids from ci up
+to the next cutoff have one of their own:
+
+    log p(v) = log softmax([logit[:c1], head.cluster.weight o + head.cluster.bias])[v]                      v < c1
+    log p(v) = log softmax(the same)[c1 + i] + log softmax(logit[ci:c(i+1)])[v - ci]                        ci <= v
+
+Tails share the table and its width, so that it can be the embedding (Merity et al., arXiv:1803.08240; Grave et al.,
+arXiv:1609.04309, narrow them).
 """
 
 from __future__ import annotations
@@ -35,7 +53,7 @@ from typing import Any, Literal, get_args
 from gatework.core.errors import BundleError
 
 Pooling = Literal["last", "mean", "max", "attention"]
-Head = Literal["per_sequence", "per_step"]
+Head = Literal["per_sequence", "per_step", "next_token"]
 Decoder = Literal["", "crf", "softmax"]
 
 
@@ -106,6 +124,18 @@ class Encoder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageModel:
+    """What predicts the next token, or the one before."""
+
+    directions: tuple[str, ...]
+    """("forward",), ("backward",) or ("forward", "backward"): stacks of their own, see the head of this file."""
+    tied: bool = True
+    """Whether the embedding is the output table too."""
+    cutoffs: tuple[int, ...] = ()
+    """First id of each tail cluster, rising; ids go by falling frequency. Empty for one softmax over all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
     """Tokens in; out comes one vector of logits a sequence, or one a token."""
 
@@ -131,6 +161,8 @@ class Architecture:
     """Width of a lexicon word's vector; four of them, for begin, middle, end and single, join the token vectors."""
     bert: Bert | None = None
     """Hidden layers of a BERT, which join the token vectors."""
+    language: LanguageModel | None = None
+    """With the head next_token alone."""
     attention: int = 0
     """Width of the additive attention, where `pooling` has it."""
     window: int = 256
@@ -142,6 +174,13 @@ class Architecture:
         beside = self.ngram_embedding + (self.characters.outputs if self.characters else 0)
         beside += self.bert.width if self.bert else 0
         return self.embedding + beside + LEXICON_SETS * self.lexicon_embedding
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Names of the directions each layer has weights for."""
+        if self.language is not None:
+            return self.language.directions
+        return ("forward", "backward") if self.encoder.bidirectional else ("forward",)
 
     @property
     def head_inputs(self) -> int:
@@ -172,6 +211,7 @@ class Architecture:
             own["bert"] = _bert(own["bert"], f"{source}: bert")
         own["pooling"] = _pooling(own, source)
         own["also"] = _also(own, source)
+        own["language"] = _language(own, source)
         per_step = own["head"] == "per_step"
         if per_step != (own.get("decoder", "") != ""):
             raise BundleError(f"{source}: a head per_step and a decoder need each other. Export the model again.")
@@ -187,6 +227,11 @@ class Architecture:
 LEXICON_SETS = 4
 """Sets of lexicon words at a token: it begins them, lies in their middle, ends them, or is one."""
 MOST_TAG_LAYERS = 16
+FIRST_CUTOFF = 3
+"""Padding, unknown and the end of a text are always among the ids below the first cutoff."""
+_MOST_CUTOFFS = 64
+_DIRECTIONS = (("forward",), ("backward",), ("forward", "backward"))
+_NOT_IN_LANGUAGE_MODELS = ("characters", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "bert")
 _CHOICES = {
     "head": get_args(Head),
     "decoder": get_args(Decoder),
@@ -203,9 +248,9 @@ _TYPES: dict[str, type] = {"int": int, "bool": bool, "str": str, "float": float}
 def _pooling(own: dict[str, Any], source: str) -> tuple[Pooling, ...]:
     pooling, kinds = own["pooling"], get_args(Pooling)
     good = isinstance(pooling, list | tuple) and all(kind in kinds for kind in pooling)
-    if own["head"] == "per_step":
+    if own["head"] != "per_sequence":
         if pooling or not good or own.get("attention", 0):
-            raise BundleError(f"{source}: a head per_step has no pooling. Export the model again.")
+            raise BundleError(f"{source}: a head {own['head']} has no pooling. Export the model again.")
         return ()
     if not good or not pooling:
         raise BundleError(f"{source}: pooling must name some of {', '.join(kinds)}. Export the model again.")
@@ -220,8 +265,32 @@ def _also(own: dict[str, Any], source: str) -> tuple[int, ...]:
     if not good or not all(type(outputs) is int and 1 <= outputs <= _MOST for outputs in also):
         raise BundleError(f"{source}: also must hold the outputs of further tag layers. Export the model again.")
     if also and own["head"] != "per_step":
-        raise BundleError(f"{source}: a head per_sequence has no further tag layers. Export the model again.")
+        raise BundleError(f"{source}: a head {own['head']} has no further tag layers. Export the model again.")
     return tuple(also)
+
+
+def _language(own: dict[str, Any], source: str) -> LanguageModel | None:
+    """What a head next_token has, and that nothing else is there that it would not read."""
+    values = own.get("language")
+    if (values is not None) != (own["head"] == "next_token"):
+        raise BundleError(f"{source}: a head next_token and `language` need each other. Export the model again.")
+    if values is None:
+        return None
+    language = _checked(LanguageModel, values, f"{source}: language")
+    directions, cutoffs = language["directions"], language.get("cutoffs", ())
+    if not isinstance(directions, list | tuple) or tuple(directions) not in _DIRECTIONS:
+        raise BundleError(f"{source}: language: directions must be forward, backward or both. Export the model again.")
+    good = isinstance(cutoffs, list | tuple) and all(type(cutoff) is int for cutoff in cutoffs)
+    if not good or len(cutoffs) > _MOST_CUTOFFS or sorted(set(cutoffs)) != list(cutoffs):
+        raise BundleError(f"{source}: language: cutoffs must be rising numbers. Export the model again.")
+    if cutoffs and not FIRST_CUTOFF <= cutoffs[0] <= cutoffs[-1] < own["vocabulary"]:
+        raise BundleError(f"{source}: language: cutoffs lie outside the vocabulary. Export the model again.")
+    if own["outputs"] != own["vocabulary"] or own["vocabulary"] < FIRST_CUTOFF or own["encoder"].bidirectional:
+        raise BundleError(f"{source}: a language model has an output for each token, and one direction a stack.")
+    beside = [name for name in _NOT_IN_LANGUAGE_MODELS if own.get(name)]
+    if beside:
+        raise BundleError(f"{source}: a language model does not read {beside[0]}. Export the model again.")
+    return LanguageModel(**{**language, "directions": tuple(directions), "cutoffs": tuple(cutoffs)})
 
 
 def _bert(values: Any, source: str) -> Bert:

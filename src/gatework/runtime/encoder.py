@@ -18,7 +18,6 @@ from gatework.core.batch import IntArray
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
 from gatework.runtime.inputs import Inputs
-from gatework.runtime.shapes import directions
 from gatework.runtime.tables import dense
 
 Float32 = npt.NDArray[np.float32]
@@ -32,7 +31,7 @@ class Encoder:
 
     def __init__(self, of: architecture.Architecture, weights: TensorFile, *, precision: str) -> None:
         """Raises: ConfigError: `precision` is unknown."""
-        self.settings, self._ways = of.encoder, directions(of)
+        self.settings, self._ways = of.encoder, of.directions
         self._names = CELLS[of.encoder.cell].Params._fields
         self.layers = [
             [kernels.pack(of.encoder.cell, self.params(weights, layer, way), precision=precision) for way in self._ways]

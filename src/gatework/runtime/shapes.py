@@ -80,17 +80,29 @@ def check_shapes(architecture: Architecture, weights: TensorFile, *, source: str
             raise BundleError(f"{source}: weight {name!r} has shape {found}, wanted {shape}. Export the model again.")
 
 
-def directions(architecture: Architecture) -> tuple[str, ...]:
-    """Names of the directions each layer reads in."""
-    return ("forward", "backward") if architecture.encoder.bidirectional else ("forward",)
-
-
 def layer_names(layer: int) -> tuple[str, str]:
     """What the names of a tag layer's head and of its CRF begin with."""
     return (f"also.{layer - 1}.",) * 2 if layer else ("head.", "crf.")
 
 
+def _language_head_shapes(architecture: Architecture) -> Shapes:
+    a, language = architecture, architecture.language
+    assert language is not None  # the caller has looked
+    shapes: Shapes = {"head.bias": (a.vocabulary,)}
+    width = a.embedding if language.tied else a.head_inputs
+    if not language.tied:
+        shapes["head.weight"] = (a.vocabulary, width)
+    elif a.head_inputs != width:
+        shapes |= {f"head.{direction}.projection": (width, a.head_inputs) for direction in language.directions}
+    if language.cutoffs:
+        clusters = len(language.cutoffs)
+        shapes |= {"head.cluster.weight": (clusters, width), "head.cluster.bias": (clusters,)}
+    return shapes
+
+
 def _head_shapes(architecture: Architecture) -> Shapes:
+    if architecture.language is not None:
+        return _language_head_shapes(architecture)
     shapes: Shapes = {}
     for layer, outputs in enumerate(architecture.layers):
         head, crf = layer_names(layer)
@@ -106,7 +118,7 @@ def _encoder_shapes(architecture: Architecture) -> Shapes:
     shapes: Shapes = {}
     for layer in range(encoder.layers):
         parameters = cell.parameters(width, encoder.units, encoder.projection)
-        for direction in directions(architecture):
+        for direction in architecture.directions:
             shapes |= {f"encoder.{layer}.{direction}.{name}": shape for name, shape in parameters.items()}
         width = encoder.outputs
     return shapes
