@@ -8,14 +8,15 @@ import pytest
 
 from bundles import architecture, text_codec, write_small
 from gatework.core import archive, bundle
-from gatework.core.architecture import Architecture, Bert, Characters, Encoder
+from gatework.core.architecture import Architecture, Bert, Characters, Encoder, LanguageModel
 from gatework.core.bundle import read_bundle
 from gatework.runtime.shapes import weight_shapes
+from language_models import language_architecture
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert])
+@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert, LanguageModel])
 def test_every_key_of_the_architecture(kind):
     section = PAGE.split("`architecture`, every key")[1].split("### `labels.json`")[0]
     assert {field.name for field in fields(kind)} <= set(re.findall(r"`(\w+)`", section))
@@ -35,6 +36,12 @@ def test_every_tensor():
         for name in weight_shapes(architecture(text_codec(**options), **changes)):
             head, _, tail = name.rpartition(".")
             assert f"`{name}`" in PAGE or f"`.{tail}`" in PAGE or head.startswith(("encoder.", "characters.")), name
+
+
+def test_every_tensor_of_a_language_model():
+    for name in weight_shapes(language_architecture(embedding=5, language={"cutoffs": (4,)})):
+        head, _, tail = name.rpartition(".")
+        assert f"`{name}`" in PAGE or f"`.{tail}`" in PAGE or f">.{tail}`" in PAGE or head.startswith("encoder."), name
 
 
 def test_limits_and_versions():

@@ -157,7 +157,7 @@ class LanguageModel:
     def read(
         self, ids_TB: IntArray, lengths_B: IntArray, state: RecurrentState, direction: str
     ) -> tuple[Float32, RecurrentState]:
-        """Outputs of the encoder at each token, y_TBP, zero past each length, and the layers' states after it."""
+        """Outputs of the encoder at each token, y_TBP, of no meaning past each length, and the layers' states then."""
         x_TBI = self._embedding[ids_TB]
         ends = []
         for packed, parts in zip(self._stacks[direction], state.layers, strict=True):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError
+from gatework.runtime.language_model import LanguageModel
 from gatework.runtime.network import Network
 from gatework.runtime.stream import Stream
 from gatework.runtime.tagger import Tagger
@@ -53,18 +54,17 @@ class Model:
         self.network = self._open_network(precision)
 
     def _open_network(self, precision: str) -> Any:
-        """A `Network` or a `Tagger`, as the architecture has its head."""
+        """A `Network`, a `Tagger` or a `LanguageModel`, as the architecture has its head."""
         bundle = self.bundle
         if bundle.architecture.head != self._task.head:
             raise BundleError(
                 f"{bundle.source}: the task {bundle.task} needs the head {self._task.head}, but the network has "
                 f"{bundle.architecture.head}. Export the model again."
             )
-        options: dict[str, Any] = {
-            "source": bundle.source,
-            "precision": precision,
-            "bert": bundle.config.get("bert"),
-        }
+        options: dict[str, Any] = {"source": bundle.source, "precision": precision}
+        if bundle.architecture.head == "next_token":
+            return LanguageModel(bundle.architecture, bundle.weights, **options)
+        options["bert"] = bundle.config.get("bert")
         if bundle.architecture.head == "per_sequence":
             return Network(bundle.architecture, bundle.weights, **options)
         return Tagger(bundle.architecture, bundle.weights, constraints=self.codec.constraints, **options)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from gatework.text import ExampleStore
 
 FloatArray = npt.NDArray[np.floating]
-Head = Literal["per_sequence", "per_step", "decoder", "quantiles"]
+Head = Literal["per_sequence", "per_step", "next_token", "decoder", "quantiles"]
 Loss = Literal["softmax", "sigmoid", "crf"]
 Outputs = Mapping[str, npt.NDArray[Any]]
 Say = Callable[[str], None]
