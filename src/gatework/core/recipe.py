@@ -97,6 +97,9 @@ class InputSection(Section):
     """Tokens seen less often in training are unknown."""
     max_vocabulary: Positive = 50_000
     """Most tokens kept, by frequency."""
+    byte_fallback: bool = False
+    """Language models of `char`: read characters outside the vocabulary as their UTF-8 bytes, so that nothing is
+    unknown. Always so for `bpe` and `unigram`."""
     subwords: Positive = 8_000
     """Size of a `bpe` or `unigram` model."""
     window: Annotated[int, Field(ge=8)] = 256
