@@ -28,8 +28,23 @@ class Tag(Task):
     head = "per_step"
     metrics = NAMES
     defaults: ClassVar = {
-        "input": {"ngrams": 2, "affixes": 3, "shape": True, "window": 1024, "word_dropout": 0.05},
-        "train": {"metric": "f1", "epochs": 20, "batch_tokens": 1024, "max_batch": 32},
+        "input": {
+            "ngrams": 2,
+            "affixes": 3,
+            "shape": True,
+            "window": 1024,
+            "word_dropout": 0.05,
+            "feature_dropout": 0.2,
+        },
+        "model": {"embedding_dropout": 0.5},
+        "train": {
+            "metric": "f1",
+            "epochs": 20,
+            "batch_tokens": 1024,
+            "max_batch": 32,
+            "sparse_learning_rate": 0.003,
+            "averaging": "ema",
+        },
     }
 
     def prepare(self, recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
