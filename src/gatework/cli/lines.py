@@ -7,10 +7,11 @@ is a line.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from gatework.core.errors import DataError
 
@@ -19,13 +20,39 @@ CHUNK = 1 << 16
 
 def file_batches(path: Path, *, most: int = 512) -> Iterator[list[str]]:
     """`line_batches` of a file, plain or gzip. Raises DataError."""
+    with opened_file(path) as stream:
+        yield from line_batches(stream, str(path), most=most)
+
+
+def opened_file(path: Path) -> BinaryIO:
+    """A file, plain or gzip, to be read as bytes. Raises DataError."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        stream = opener(path, "rb")
+        return cast(BinaryIO, opener(path, "rb"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
-    with stream:
-        yield from line_batches(stream, str(path), most=most)
+
+
+def characters(stream: Any, source: str) -> Iterator[str]:
+    """A stream's text in pieces, cut anywhere, as soon as their bytes are there; less a byte order mark.
+
+    Raises: DataError naming source and line where the bytes are not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    line = 1
+    while True:
+        chunk = _read(stream, source)
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            line += bytes(error.object[: error.start]).count(b"\n")
+            raise DataError(f"{source}:{line}: not UTF-8. Convert it first: iconv -t UTF-8.") from None
+        if not chunk:
+            if text:
+                yield text
+            return
+        line += text.count("\n")
+        yield text
 
 
 def line_batches(stream: Any, source: str, *, most: int = 512) -> Iterator[list[str]]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gatework.cli.lines import file_batches, line_batches
-from gatework.cli.output import answer, answer_json
-from gatework.core.errors import ConfigError, DataError
+from gatework.cli.examples import FORMATS, Example, constraints, examples, named, sentences
+from gatework.cli.lines import characters, file_batches, line_batches, opened_file
+from gatework.cli.output import answer, answer_json, say
+from gatework.core.errors import ConfigError, DataError, nearest
 
-FILE_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".json", ".gz")
+if TYPE_CHECKING:
+    from gatework.runtime.model import Model
+
+FILE_SUFFIXES = (".txt", ".tsv", ".csv", ".jsonl", ".json", ".conll", ".conllu", ".gz")
+LONG_LINE = 1 << 16
+"""Characters of a line from which on a tagger answers it piece by piece."""
 
 
 def run(
@@ -35,44 +43,162 @@ def run(
             help="Several labels: give each from this score on. One label: mark answers below it `uncertain`.",
         ),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="What lines are: text, tokens (split by blanks), jsonl (text or tokens), conll, conllu.",
+        ),
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Tagging: the input is one running text; one answer a sentence.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="PLACE=TAG", help="Tagging: fix or forbid tags of one text; repeatable."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Label texts with a trained model: one line in, one answer out.
+    """Answer texts with a trained model: one line in, one answer out.
 
-    An answer is label, tab, score; with --top-k more pairs follow. No line is ever dropped or merged: an empty line
-    is answered with the label that was most frequent in training.
+    Classifiers: label, tab, score; with --top-k more pairs follow. Taggers: text, label and score of each span, tabs
+    between them, or word/TAG where tags mark no spans. No line is ever dropped or merged, an empty one is answered too.
     """
     from gatework.runtime import load
 
     opened = load(model)
-    options = {"top_k": top_k if json else top_k or 1, "threshold": threshold}
-    for texts in _texts(source, text):
-        for result in opened.predict_batch(texts, **options):
-            if json:
-                answer_json(result.to_dict())
-            else:
-                answer(result.to_line(top_k))
+    _check_fit(opened, form=form, stream=stream, allow=allow)
+    options: dict[str, Any] = {"top_k": top_k if json else top_k or 1, "threshold": threshold}
+    if allow:
+        options["allow"] = constraints(allow)
+    if stream:
+        for results in _streamed(opened, source, text, top_k, threshold):
+            _write(results, top_k, json)
+        return
+    kind, batches = _examples(opened, source, text, form)
+    columns = kind in ("conll", "conllu") and not json
+    for batch in batches:
+        long = opened.task == "tag" and not json and not allow and (top_k or 1) == 1
+        if long and max(map(len, batch), default=0) > LONG_LINE and all(isinstance(one, str) for one in batch):
+            for one in batch:
+                _line_by_pieces(opened, str(one), threshold)
+        else:
+            _write(opened.predict_batch(batch, **options), top_k, json, columns=columns)
         sys.stdout.flush()
 
 
-def _texts(source: str | None, is_text: bool) -> Any:
+def _write(results: Iterable[Any], top_k: int | None, json: bool, *, columns: bool = False) -> None:
+    for result in results:
+        if json:
+            answer_json(result.to_dict())
+        else:
+            answer(result.to_columns() if columns else result.to_line(top_k))
+    sys.stdout.flush()
+
+
+def _line_by_pieces(opened: Model, text: str, threshold: float | None) -> None:
+    """One line of answers for a long text, in memory that does not grow with it."""
+    if len(text) <= LONG_LINE:
+        _write(opened.predict_batch([text], top_k=1, threshold=threshold), 1, False)
+        return
+    between = ""
+    with opened.stream(threshold=threshold) as stream:
+        for at in range(0, len(text) + LONG_LINE, LONG_LINE):
+            for result in stream.feed(text[at : at + LONG_LINE]) if at < len(text) else stream.end():
+                if line := result.to_line():
+                    sys.stdout.write(between + line)
+                    between = "\t" if result.spans is not None else " "
+    answer("")
+
+
+def _check_fit(opened: Model, *, form: str | None, stream: bool, allow: list[str] | None) -> None:
+    """Raise ConfigError for options that do not go together, or not with the model's task."""
+    if form is not None and form not in FORMATS:
+        raise ConfigError(f"--format {form!r} is unknown. {nearest(form, FORMATS)}")
+    if opened.task != "tag":
+        for option, given in (("--stream", stream), ("--allow", bool(allow))):
+            if given:
+                raise ConfigError(f"{option} is for taggers; this model is of the task {opened.task}.")
+        if form not in (None, "text"):
+            raise ConfigError(f"--format {form} is for taggers; other models read a text a line.")
+    if stream and (allow or form not in (None, "text")):
+        raise ConfigError("--stream reads running text: leave out --allow and --format.")
+
+
+def _streamed(
+    opened: Model, source: str | None, is_text: bool, top_k: int | None, threshold: float | None
+) -> Iterator[list[Any]]:
+    """Answers to all of the input as one running text, as they are due."""
+    options = {"threshold": threshold} | ({"top_k": top_k} if (top_k or 1) > 1 else {})
+    with opened.stream(**options) as stream:
+        for piece in _pieces(source, is_text):
+            yield stream.feed(piece)
+        yield stream.end()
+
+
+def _pieces(source: str | None, is_text: bool) -> Iterator[str]:
+    """The input as pieces of text, cut anywhere."""
+    if (path := _file(source, is_text)) is not None:
+        with opened_file(path) as file:
+            yield from characters(file, str(path))
+    elif source is None or (source == "-" and not is_text):
+        yield from characters(_standard_input(source), "standard input")
+    else:
+        yield _utf8(source)
+
+
+def _examples(
+    opened: Model, source: str | None, is_text: bool, form: str | None
+) -> tuple[str, Iterable[list[Example]]]:
+    """What lines are, and batches of examples."""
+    path = _file(source, is_text)
+    kind = form or "text"
+    if form is None and path is not None and opened.task == "tag" and (kind := named(path)) != "text":
+        say(f"{path}: read as {kind}, by its name (`--format text` reads a text a line)")
+    if kind not in ("conll", "conllu"):
+        name = str(path) if path is not None else "standard input" if source in (None, "-") else "the text"
+        return kind, examples(_texts(source, is_text), kind, name)
+    if path is None:
+        raise ConfigError(f"--format {kind} reads a file. Give its path, or tokens a line with --format tokens.")
+    return kind, sentences(path, kind, opened)
+
+
+def _texts(source: str | None, is_text: bool) -> Iterator[list[str]]:
     """Batches of texts of the command line's argument, or of standard input."""
+    if (path := _file(source, is_text)) is not None:
+        return file_batches(path)
     if source is None or (source == "-" and not is_text):
-        if source is None and sys.stdin.isatty():
-            raise ConfigError("predict: nothing to label. Give a text, a file, or - for standard input.")
-        return line_batches(sys.stdin.buffer, "standard input")
+        return line_batches(_standard_input(source), "standard input")
+    return iter([[_utf8(source)]])
+
+
+def _standard_input(source: str | None) -> io.BufferedIOBase:
+    if source is None and sys.stdin.isatty():
+        raise ConfigError("predict: nothing to label. Give a text, a file, or - for standard input.")
+    return sys.stdin.buffer  # type: ignore[return-value]
+
+
+def _file(source: str | None, is_text: bool) -> Path | None:
+    """The file that the argument names; None where it is a text, or standard input is to be read."""
+    if source is None or is_text or source == "-":
+        return None
     path = Path(source)
-    if source and not is_text and _exists(path):  # Path("") is the current folder
+    if source and _exists(path):  # Path("") is the current folder
         if path.is_dir():
             raise DataError(f"{path}: is a folder. Give a file of texts, or --text to label the word itself.")
-        return file_batches(path)
-    if not is_text and path.suffix in FILE_SUFFIXES and len(source.split()) == 1:
+        return path
+    if path.suffix in FILE_SUFFIXES and len(source.split()) == 1:
         raise DataError(f"{path}: no such file. Check the path, or give --text to label the word itself.")
+    return None
+
+
+def _utf8(text: str) -> str:
     try:
-        source.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         raise DataError("predict: the text is not UTF-8. Set a UTF-8 locale, or put the text in a file.") from None
-    return iter([[source]])
+    return text
 
 
 def _exists(path: Path) -> bool:

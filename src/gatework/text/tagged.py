@@ -196,12 +196,15 @@ def infer_tagged(
     Args:
         path: of the file.
         data: what is known already.
-        like: the training file's format, for a dev or test file: same columns, schemes and language.
+        like: the training file's format, for a dev or test file: same columns, schemes and language; of a file of
+            another kind the language alone.
         labelled: whether tags will be read.
     Raises: DataError: an empty file, a missing column, or tags that no scheme fits, with lines. ConfigError.
     """
     data = data or TagDefaults()
     found = _layout(path, data, like, labelled)
+    if like is not None and (like.kind, like.running_text) != (found.kind, found.running_text):
+        return replace(found, schemes=_schemes(path, data, found), language=like.language)
     if like is not None:
         named = data.scheme not in ("auto", like.schemes[0])
         schemes = (data.scheme, *like.schemes[1:]) if named else like.schemes
@@ -228,6 +231,8 @@ def _layout(path: Path | str, data: TagSettings, like: TagFormat | None, labelle
         from gatework.text.tagged_json import layout
 
         return layout(path, data, like, labelled)
+    if like is not None and like.kind != kind:
+        like = None  # its columns mean nothing here
     tabbed = kind == "conllu" or sum("\t" in line for line in head) * 2 > len(head)
     rows = [line.split("\t") if tabbed else line.split() for line in head if line.strip()]
     rows = [cells for cells in rows if not (cells[0].startswith("#") and len(cells) == 1)]

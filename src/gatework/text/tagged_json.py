@@ -43,6 +43,8 @@ def layout(path: Path | str, data: TagSettings, like: TagFormat | None, labelled
         line, what = faults[0] if faults else (1, "the file is empty. Give one JSON object a line.")
         raise DataError(f"{path}:{line}: {what}")
     place, first = f"{path}:{head[0][0]}", head[0][1]
+    if like is not None and (like.kind != "jsonl" or str(like.token) not in first):
+        like = None  # its keys mean nothing here
     said = data.text if data.text != "auto" else like.token if like is not None else None
     token = _key(place, "text", said, (*TOKENS, *TEXTS), first)
     is_tokens = isinstance(first[token], list)

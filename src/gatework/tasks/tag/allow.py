@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import ConfigError, nearest
-from gatework.core.tag_scheme import split
+from gatework.core.tag_scheme import from_inside, split
 from gatework.tasks.tag.labels import Layer
 
 if TYPE_CHECKING:
@@ -123,8 +123,11 @@ class _Names:
             wanted = {{"M": "I", "L": "E", "U": "S"}.get(name[:1], name[:1]) + name[1:]}
         mask = np.array([label in wanted for label in labels])
         if not mask.any():
-            known = (*labels, *self._types) if has_spans else labels
-            raise ConfigError(f"allow: there is no tag {name!r}. {nearest(name, [one for one in known if one])}")
+            scheme = "bio" if self._layer.scheme == "iob1" else self._layer.scheme
+            known = (*from_inside(labels, scheme), *self._types) if has_spans else labels
+            raise ConfigError(
+                f"allow: there is no tag {name!r}. {nearest(name, sorted({one for one in known if one}))}"
+            )
         return mask
 
     def _need_spans(self, what: str) -> None:

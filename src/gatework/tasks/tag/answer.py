@@ -124,6 +124,12 @@ class Tagged:
             ]
         )
 
+    def to_columns(self) -> str:
+        """For tokens out of columns: a line each with its tag and those of further layers, tabs between them, and an
+        empty line."""
+        rows = zip(self.tokens, self.tags, *self.layers.values(), strict=True)
+        return "".join("\t".join((token.text, *tags)) + "\n" for token, *tags in rows)
+
     def _tagged(self, tags: Sequence[str]) -> str:
         pairs = zip(self.tokens, tags, strict=True)
         return " ".join(f"{one_field(token.text)}/{one_field(tag)}" for token, tag in pairs)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.errors import DataError
+from gatework.core.errors import ConfigError, DataError
 from gatework.core.tag_scheme import Converter, Span, from_inside, spans
 from gatework.tasks.bootstrap import RESAMPLES
 from gatework.tasks.rows import open_rows, open_text, write_json
@@ -66,6 +66,8 @@ def evaluate(
     kinds: Counter[str] = Counter()
     with open_rows(errors, COLUMNS) as write_error, _predictions(predictions, layers[0]) as write_prediction:
         for sentence, answer in answers(model, examples):
+            if len(sentence.tags) != len(layers):
+                raise ConfigError(_other_layers(layers, sentence))
             rows.add(sentence, answer, [known(token) for token in sentence.tokens])
             if layers[0].has_spans:
                 gold = spans(sentence.tags[0])
@@ -89,6 +91,14 @@ def evaluate(
             layers[0], tables[0], tags[0], golds[0], first_N, segment="seg_f1" in values, resamples=resamples, seed=seed
         )
     return values
+
+
+def _other_layers(layers: Sequence[Layer], sentence: Sentence) -> str:
+    names = ", ".join(layer.name for layer in layers)
+    return (
+        f"line {sentence.line}: {len(sentence.tags)} layers of tags, the model has {len(layers)}: {names}. "
+        "Name their columns with data.label and data.also."
+    )
 
 
 def tune(model: Any, examples: Iterable[Sentence]) -> dict[str, Any]:

@@ -83,8 +83,7 @@ class Tag(Task):
         """See `reading.read_labelled`."""
         from gatework.tasks.tag.reading import read_labelled
 
-        formats = config.get("facts", {}).get("formats", {})
-        return read_labelled(path, like=formats.get("train") if isinstance(formats, Mapping) else None, options=options)
+        return read_labelled(path, config, options)
 
     def check(self, parts: Mapping[str, Path], data: Any) -> CheckReport:
         """See `text.tagged_checks.check_tagged`."""
