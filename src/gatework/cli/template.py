@@ -16,7 +16,7 @@ HEAD = """\
 """
 PARTS = ("train", "dev", "test")
 """Options that a new recipe sets, so that it says where data goes."""
-ENDINGS = {"tag": "conll"}
+ENDINGS = {"tag": "conll", "lm": "txt"}
 """Of the data files of a task; others have .tsv."""
 
 

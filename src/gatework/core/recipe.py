@@ -62,6 +62,15 @@ class DataSection(Section):
     and the tag of each."""
     label_separator: str = ""
     """What separates the labels of one example; setting it makes the task multi-label. fastText files need none."""
+    template: str = ""
+    """Language models: makes a document of a record of a CSV, TSV or JSON lines file, such as `"{0}\\n{2}"` or
+    `"{title}\\n{poem}"`: columns by position from 0, by name, or by JSON key. Left empty, files are plain text."""
+    documents: Literal["auto", "line", "blank", "file"] = "auto"
+    """Language models: what is a document of plain text, whose end is a token: a line, what stands between blank
+    lines, or the whole file, which has no end. `auto`: the file where it holds blank lines, else a line."""
+    carry: Literal["auto"] | bool = "auto"
+    """Language models: whether a document is read on from the one before it, or each from nothing. `auto`: on for plain
+    text, off with a template."""
     encoding: str = "utf-8"
     """Character encoding of the files."""
     language: Literal["auto", "en", "zh"] = "auto"
@@ -176,8 +185,15 @@ class ModelSection(Section):
     """Fine-tune the BERT too (`train.bert_learning_rate`). Frozen, its layers are computed once and kept on disk."""
     dropout: Chance = 0.5
     """Dropout on every layer's outputs and on the pooled vector before the head."""
+    output_dropout: Chance | None = None
+    """Language models: dropout on what the head reads. Not set: as `dropout`."""
+    locked_dropout: bool = False
+    """Language models: `dropout` and `output_dropout` keep one mask for all steps of a sequence."""
     embedding_dropout: Chance = 0.3
     """Variational dropout on token vectors: one mask a sequence."""
+    vocabulary_dropout: Chance = 0.0
+    """Language models: chance that a token has a zero vector wherever it stands in a batch (embedding dropout of
+    Gal and Ghahramani 2016)."""
     variational_dropout: Chance = 0.0
     """Variational dropout on the recurrent input h: one mask a sequence (Gal and Ghahramani 2016)."""
     weight_drop: Chance = 0.0
@@ -186,6 +202,14 @@ class ModelSection(Section):
     """Chance that a unit keeps its previous state (Krueger et al. 2017)."""
     forget_bias: float = 1.0
     """Initial forget-gate bias."""
+    directions: Literal["forward", "backward", "both"] = "forward"
+    """Language models: predict the next token, the one before, or both with layers of their own on one embedding."""
+    tied: bool = True
+    """Language models: the embedding is the output table too (Press and Wolf 2017)."""
+    softmax: Literal["full", "adaptive"] = "full"
+    """Language models: over all tokens, or in clusters by frequency (`cutoffs`)."""
+    cutoffs: tuple[Positive, ...] = ()
+    """Where the clusters of `softmax = "adaptive"` begin, as ranks of tokens by frequency: `[2000, 10000]`."""
 
 
 class TrainSection(Section):
@@ -198,6 +222,11 @@ class TrainSection(Section):
     """Tokens in a batch, padding counted."""
     max_batch: Positive = 128
     """Most sequences in a batch."""
+    streams: Positive = 32
+    """Language models, in place of `max_batch`: parts of the text read side by side."""
+    bptt: Positive = 64
+    """Language models, in place of `batch_tokens`: tokens of each stream in a step; gradients end there, the state goes
+    on."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """Optimiser of the dense weights; n-gram rows use its lazy (sparse) form."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-3
@@ -218,12 +247,19 @@ class TrainSection(Section):
     """Largest norm of the dense gradient."""
     accumulate: Positive = 1
     """Batches whose gradients are added before a step."""
-    averaging: Literal["none", "ema", "mean"] = "none"
-    """Averaged weights for evaluation and export: exponential, or the mean over the second half of training."""
+    averaging: Literal["none", "ema", "mean", "triggered"] = "none"
+    """Averaged weights for evaluation and export: exponential, the mean over the second half of training, or the mean
+    from when dev has not improved for `average_after` epochs (with `sgd`, NT-ASGD of Merity et al. 2018)."""
+    average_after: Positive = 5
+    """Epochs without a better dev score after which `triggered` begins."""
     average_decay: Chance = 0.999
     """Decay of `ema`."""
     label_smoothing: Chance = 0.0
-    """Probability mass spread over all labels in the loss."""
+    """Probability mass spread over all labels (of language models: tokens) in the loss."""
+    activation_penalty: Annotated[float, Field(ge=0.0)] = 0.0
+    """Language models: weight of the mean square of what the head reads (Merity et al. 2018: 2)."""
+    temporal_penalty: Annotated[float, Field(ge=0.0)] = 0.0
+    """Language models: weight of the mean square of its change from step to step (Merity et al. 2018: 1)."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weighs each class by the inverse of its frequency."""
     focal_gamma: Annotated[float, Field(ge=0.0)] = 0.0

@@ -13,6 +13,7 @@ from gatework.nn.embedding import SPARSE_FROM, Embedding
 from gatework.nn.language_model import PretrainHead
 from gatework.nn.losses import Loss, balanced_class_weights
 from gatework.nn.network import Logits, Network
+from gatework.nn.next_token import NextToken
 from gatework.nn.ngrams import NgramBag
 from gatework.nn.patch import Patch, patch_torch
 from gatework.nn.pooling import Pooling
@@ -33,6 +34,7 @@ __all__ = [
     "Logits",
     "Loss",
     "Network",
+    "NextToken",
     "NgramBag",
     "Patch",
     "Pooling",

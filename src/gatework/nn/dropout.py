@@ -76,6 +76,13 @@ def locked_dropout(x_BTF: Tensor, chance: float, training: bool) -> Tensor:
     return x_BTF * keep_mask((x_BTF.shape[0], 1, x_BTF.shape[2]), chance, x_BTF)
 
 
+def dropout_TBF(x_TBF: Tensor, chance: float, training: bool, locked: bool) -> Tensor:
+    """`dropout` of a tensor with time first, or where `locked`, one mask a sequence."""
+    if not locked:
+        return dropout(x_TBF, chance, training)
+    return locked_dropout(x_TBF.transpose(0, 1), chance, training).transpose(0, 1)
+
+
 def word_dropout(tokens_BT: Tensor, chance: float, training: bool, unknown: int = 1) -> Tensor:
     """Each real token (id > 0) replaced by `unknown` with probability `chance`; any shape."""
     if not training or chance == 0.0:

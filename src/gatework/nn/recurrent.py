@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gatework.cells import CELLS, Cell
 from gatework.core.errors import ConfigError, DataError
-from gatework.nn.dropout import check_chance, dropout
+from gatework.nn.dropout import check_chance, dropout_TBF
 from gatework.nn.initialise import initialise
 from gatework.nn.ops import recurrent
 from gatework.nn.variants import PLAIN, draw, drop_weights
@@ -75,6 +75,7 @@ class RecurrentStack(nn.Module):
         residual: bool = False,
         projection: int = 0,
         dropout: float = 0.0,
+        locked_dropout: bool = False,
         variational_dropout: float = 0.0,
         weight_drop: float = 0.0,
         zoneout: float = 0.0,
@@ -88,6 +89,7 @@ class RecurrentStack(nn.Module):
             inputs, units, projection: widths; projection 0 for cells without one.
             residual: add a layer's input to its output where the widths agree.
             dropout: between layers.
+            locked_dropout: one mask a sequence for all its steps.
             variational_dropout, weight_drop, zoneout: on the recurrence, in training; see `nn.variants`.
             forget_bias: initial bias of the forget gate.
             initialisation: of the recurrent matrices: orthogonal, xavier or truncated-normal.
@@ -97,7 +99,7 @@ class RecurrentStack(nn.Module):
         super().__init__()
         if layers < 1:
             raise ConfigError(f"layers must be at least 1, got {layers}.")
-        self.dropout, self.residual = check_chance("dropout", dropout), residual
+        self.dropout, self.locked, self.residual = check_chance("dropout", dropout), locked_dropout, residual
         self.directions = 2 if bidirectional else 1
         self.layers = nn.ModuleList()
         width = inputs
@@ -142,7 +144,7 @@ class RecurrentStack(nn.Module):
         starts = self._learned_start(len(x_BTI)) if state is None else state
         last: list[tuple[Any, ...]] = []
         for depth, layer in enumerate(self.layers):
-            inputs = dropout(x_TBI, self.dropout, self.training) if depth else x_TBI
+            inputs = dropout_TBF(x_TBI, self.dropout, self.training, self.locked) if depth else x_TBI
             y_TBH, ends = _run(layer, inputs, lengths_B, None if starts is None else starts[depth])
             x_TBI = y_TBH + x_TBI if self.residual and y_TBH.shape == x_TBI.shape else y_TBH
             last.append(ends)

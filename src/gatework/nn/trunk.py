@@ -10,15 +10,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from gatework.core.architecture import Architecture
-from gatework.core.errors import BundleError
 from gatework.nn.dropout import check_chance, dropout
 from gatework.nn.inputs import Inputs
 from gatework.nn.recurrent import RecurrentStack
 from gatework.nn.tensors import TensorBatch
+from gatework.nn.weights import load_arrays, to_arrays
 
 
 class Trunk(nn.Module):
@@ -108,20 +107,9 @@ class Trunk(nn.Module):
         yield from self.head_weights()
 
     def to_weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """A float32 copy of every weight, under its name in a bundle."""
-        return {name: np.array(w.detach().cpu().float().numpy()) for name, w in self.named_weights()}
+        """See `weights.to_arrays`."""
+        return to_arrays(self.named_weights())
 
-    @torch.no_grad()
     def load_weights(self, weights: Mapping[str, npt.NDArray[np.floating]]) -> None:
-        """Take over what `to_weights` gave. Raises BundleError: a name is missing or unknown, or a shape differs."""
-        own = dict(self.named_weights())
-        if odd := sorted(set(own) ^ set(weights)):
-            raise BundleError(f"weights: {odd[0]!r} is {'missing' if odd[0] in own else 'unknown'}. Export it again.")
-        for name, parameter in own.items():
-            if weights[name].shape != tuple(parameter.shape):
-                raise BundleError(
-                    f"weights: {name} has shape {weights[name].shape}, wanted {tuple(parameter.shape)}. "
-                    "Export the model again."
-                )
-        for name, parameter in own.items():
-            parameter.copy_(torch.from_numpy(np.array(weights[name], dtype=np.float32)))
+        """See `weights.load_arrays`."""
+        load_arrays(self.named_weights(), weights)

@@ -15,10 +15,10 @@ What the outputs of a network are goes by its head, and has names:
     per_step       between epochs {"tags": int32, the best tags of all dev tokens, one example after the other,
                    "tags.1": of the second tag layer, ...}; for decode, for each example, for each of its parts, for
                    each tag layer, `core.paths.TagPaths`
+    next_token     between epochs {"nats": (D,) float64}, -log p summed over the dev text, for each direction
 
 What later tasks bring, and where it goes without a change here:
 
-* lm: `head = "per_step"` over the vocabulary; `targets` are the tokens shifted by one; `Prepared.dev` is running text.
 * translate: `head = "decoder"`; a second codec for the target side travels inside `Codec`; search is the runtime's.
 * series: `head = "quantiles"`; `Codec.encode` takes an array of frames instead of a string.
 
@@ -119,8 +119,11 @@ class Prepared(ABC):
     """The recipe with nothing left to infer."""
     codec: Any
     """Turns text into ids; fitted on the training part alone."""
-    train: ExampleStore
-    dev: ExampleStore
+    train: Any
+    """An `ExampleStore`, or a `TokenStream` of a language model."""
+    dev: Any
+    carry: bool = False
+    """Of a language model: documents are read on from one to the next."""
     unlabelled: ExampleStore | None = None
     """Texts for language-model pre-training; None unless the recipe asks for it."""
     architecture: Architecture

@@ -64,12 +64,15 @@ def missing(path: Path) -> str:
     return f"{path}: no such file.{hint or ' Check the path.'}"
 
 
-def read_lines(path: Path | str, encoding: str = "utf-8", on_fault: OnFault | None = None) -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: Path | str, encoding: str = "utf-8", on_fault: OnFault | None = None, *, keep_ends: bool = False
+) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, line without its end).
 
     Args:
         path: of the file.
         encoding: of its text.
+        keep_ends: give each line with its end, LF, where it has one.
         on_fault: told of lines that cannot be decoded, which are then left out; without it they raise.
     Raises: DataError naming file and line: wrong encoding, damaged gzip, a line beyond LONGEST_LINE.
         ConfigError: `encoding` is not known to Python.
@@ -85,7 +88,7 @@ def read_lines(path: Path | str, encoding: str = "utf-8", on_fault: OnFault | No
     with open_bytes(path) as file:
         try:
             if codec.startswith(("utf-16", "utf-32")):
-                yield from _wide_lines(file, codec, fault)
+                yield from _wide_lines(file, codec, fault, keep_ends)
                 return
             offset = 0
             while raw := file.readline(LONGEST_LINE + 1):
@@ -95,7 +98,7 @@ def read_lines(path: Path | str, encoding: str = "utf-8", on_fault: OnFault | No
                 text = _decode(raw, codec, number, offset, fault)
                 offset += len(raw)
                 if text is not None:
-                    yield number, text
+                    yield number, f"{text}\n" if keep_ends and raw.endswith(b"\n") else text
         except _Foreign as error:
             raise DataError(f"{path}:{number}: {error}") from None
         except EOFError:
@@ -157,12 +160,13 @@ def _hint(raw: bytes, codec: str) -> str:
     return " Convert the file, or set data.encoding."
 
 
-def _wide_lines(file: BinaryIO, codec: str, fault: OnFault) -> Iterator[tuple[int, str]]:
+def _wide_lines(file: BinaryIO, codec: str, fault: OnFault, keep_ends: bool) -> Iterator[tuple[int, str]]:
     """Lines of UTF-16 or UTF-32. After a fault nothing more can be read."""
     number = 0
     with io.TextIOWrapper(file, encoding=codec, newline="\n") as text:
         try:
             for number, line in enumerate(text, start=1):
-                yield number, line.removesuffix("\n").removesuffix("\r").removeprefix("\ufeff")
+                bare = line.removesuffix("\n").removesuffix("\r").removeprefix("\ufeff")
+                yield number, f"{bare}\n" if keep_ends and line.endswith("\n") else bare
         except UnicodeError as error:
             fault(number + 1, f"not {codec}: {error}. Set data.encoding, or convert the file.")

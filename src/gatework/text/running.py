@@ -285,12 +285,12 @@ def _count(texts: Iterable[str], fold: Callable[[str], str], cut: Callable[[str]
 
 def _with_bytes(counts: Mapping[str, int], known: set[Token]) -> list[Token]:
     """The 256 bytes, those first that unknown tokens of the training text hold most."""
-    seen: Counter[int] = Counter()
+    seen = [0] * 256
     for token, count in counts.items():
         if token not in known:
             for value in token.encode():
                 seen[value] += count
-    return sorted(range(256), key=lambda value: (-seen[value], value))
+    return [*sorted(range(256), key=lambda value: (-seen[value], value))]
 
 
 def _table(ids: Mapping[str, int]) -> IntArray:

@@ -4,6 +4,7 @@
     optimizer/<parameter>/..   moments
     average/<parameter>        averaged weights, once begun
     best/<weight>              the weights of the best epoch, as they are exported
+    stage/<name>               what else a stage carries from step to step, such as recurrent states
     random/<rank>              state of torch's generator in each process
 
 The metadata holds one JSON object under `state`: where the course is, scores so far, counts, and what the run must

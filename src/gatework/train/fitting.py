@@ -19,7 +19,7 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
-from gatework.nn import SPARSE_FROM, Network, Tagger
+from gatework.nn import SPARSE_FROM, Network, NextToken, Tagger
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
@@ -27,6 +27,7 @@ from gatework.train.clock import Clock
 from gatework.train.fine_tune import FineTune
 from gatework.train.hidden_layers import attach_hidden_layers, bert_weights
 from gatework.train.interrupt import InterruptFlag
+from gatework.train.language import Language
 from gatework.train.loop import Course, Loop, Surroundings
 from gatework.train.naive_bayes import ngram_logits
 from gatework.train.parallel import Group
@@ -37,6 +38,7 @@ from gatework.train.stage import Stage, Weights
 from gatework.train.tagging import Tagging
 
 Say = Callable[[str], None]
+AnyNetwork = Network | Tagger | NextToken
 
 ROWS_A_TOKEN = 4
 """Rows of a table for each token of a batch, from which sparse gradients are faster."""
@@ -192,21 +194,27 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
 def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
     network = build_network(prepared, say)
     learn = learning_stage(task, prepared, network)
-    return [Pretrain(prepared, network), learn] if prepared.recipe.train.pretrain_epochs else [learn]
+    if isinstance(network, NextToken) or not prepared.recipe.train.pretrain_epochs:
+        return [learn]
+    return [Pretrain(prepared, network), learn]
 
 
-def learning_stage(task: Task, prepared: Prepared, network: Network | Tagger) -> Stage:
+def learning_stage(task: Task, prepared: Prepared, network: AnyNetwork) -> Stage:
     """The stage that learns the task, as the network has its head."""
+    if isinstance(network, NextToken):
+        return Language(task, prepared, network)
     if isinstance(network, Tagger):
         return Tagging(task, prepared, network)
     return FineTune(task, prepared, network)
 
 
-def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
+def build_network(prepared: Prepared, say: Say = silent) -> AnyNetwork:
     """The network of a recipe with fresh weights, and imported vectors where the recipe names some."""
     recipe = prepared.recipe
     model = recipe.model
     torch.manual_seed(recipe.train.seed)
+    if prepared.architecture.head == "next_token":
+        return _language_model(prepared)
     options: dict[str, Any] = {
         "dropout": model.dropout,
         "embedding_dropout": model.embedding_dropout,
@@ -236,6 +244,28 @@ def build_network(prepared: Prepared, say: Say = silent) -> Network | Tagger:
         with torch.no_grad():
             network.ngrams.weight.copy_(torch.from_numpy(ngram_logits(prepared.train, rows=rows, outputs=outputs)))
     return network
+
+
+def _language_model(prepared: Prepared) -> NextToken:
+    recipe = prepared.recipe
+    model, train = recipe.model, recipe.train
+    return NextToken(
+        prepared.architecture,
+        dropout=model.dropout,
+        output_dropout=model.output_dropout,
+        locked=model.locked_dropout,
+        embedding_dropout=model.embedding_dropout,
+        vocabulary_dropout=model.vocabulary_dropout,
+        word_dropout=recipe.input.word_dropout,
+        variational_dropout=model.variational_dropout,
+        weight_drop=model.weight_drop,
+        zoneout=model.zoneout,
+        forget_bias=model.forget_bias,
+        label_smoothing=train.label_smoothing,
+        activation_penalty=train.activation_penalty,
+        temporal_penalty=train.temporal_penalty,
+        counts_V=prepared.train.counts_V,
+    )
 
 
 def _start_bert(network: Network | Tagger, prepared: Prepared) -> None:

@@ -11,7 +11,8 @@
 
 The course is a function of recipe, data, seed, threads and number of processes; with a time budget, of the clock too.
 Checkpoints, progress and logging read it and never change it. Whatever a later step depends on is in `Course`, in the
-weights, in the optimisers, in the average or in torch's generator, and all five are in every checkpoint.
+weights, in the optimisers, in the average, in the stage's state or in torch's generator, and all six are in every
+checkpoint.
 """
 
 from __future__ import annotations
@@ -252,6 +253,8 @@ class Loop:
             course.stale += 1
             if self.settings.schedule == "plateau":
                 course.plateau *= PLATEAU_FACTOR
+            if course.stale >= self.settings.average_after and self.average.begin():
+                course.stale = 0
 
     def _tell(self, rate: float) -> None:
         course = self.course
@@ -287,6 +290,7 @@ class Loop:
         for prefix, tensors in parts:
             arrays.update({f"{prefix}/{name}": tensor.detach().numpy() for name, tensor in tensors.items()})
         arrays.update({f"best/{name}": array for name, array in self.best.items()})
+        arrays.update({f"stage/{name}": array for name, array in self.stage.state().items()})
         state = {
             "course": asdict(self.course),
             "optimizer": numbers,
@@ -303,4 +307,5 @@ class Loop:
         self.optimisers.load(checkpoint.tensors("optimizer"), checkpoint.state["optimizer"])
         self.average.load(checkpoint.tensors("average"), checkpoint.state["average_count"])
         self.best = {name: np.array(array) for name, array in checkpoint.under("best").items()}
+        self.stage.load_state(checkpoint.under("stage"))
         torch.set_rng_state(checkpoint.tensors("random")[str(self.group.rank)])

@@ -26,7 +26,7 @@ class Loss(NamedTuple):
 
 
 class Stage(ABC):
-    """One pass over the epochs of something. It keeps no state that training changes but the weights of `module`."""
+    """One pass over the epochs of something. What training changes is the weights of `module`, and `state`."""
 
     name: str
     order: int
@@ -46,6 +46,13 @@ class Stage(ABC):
     @abstractmethod
     def batches(self, epoch: int) -> list[IntArray]:
         """The batches of an epoch, as indices of examples. A function of seed and epoch alone."""
+
+    def state(self) -> Weights:
+        """What beside the weights a later step depends on, such as recurrent states, for a checkpoint."""
+        return {}
+
+    def load_state(self, arrays: Weights) -> None:  # noqa: B027 - most stages have none
+        """Take over what `state` gave."""
 
     @abstractmethod
     def loss(self, indices: IntArray) -> Loss:

@@ -1,0 +1,146 @@
+"""Measuring a loaded model on documents, read once; exact: every token counts, given all that stands before it.
+
+Running text is read on from document to document and its tokens go through the model in chunks. A model that reads
+backwards is given the whole text from its end, so that its ids are held in memory, four bytes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.errors import DataError
+from gatework.tasks.lm.metrics import Totals
+from gatework.tasks.rows import open_rows
+
+if TYPE_CHECKING:
+    from gatework.text.documents import Piece
+
+CHUNK = 1 << 14
+"""Tokens that go through the model at once, at least."""
+TOGETHER = 64
+"""Documents, where each is read alone."""
+COLUMNS = ("line", "tokens", "nats", "perplexity")
+Ids = npt.NDArray[np.int32]
+
+
+class Document(NamedTuple):
+    """A document as ids, with the end it has."""
+
+    line: int
+    ids: Ids
+
+
+def evaluate(
+    model: Any,
+    examples: Iterable[Piece],
+    *,
+    source: str = "data",
+    predictions: Path | str | None = None,
+) -> dict[str, Any]:
+    """The metrics of `metrics.Totals`; with both directions, "backward" has those of the second.
+
+    Args:
+        model: a loaded model; its `codec` is an `LmCodec`, its network has `nll` and `nlls`.
+        examples: pieces of documents; read once.
+        source: name of the data for errors.
+        predictions: a file for a row with the nats of each document.
+    Raises: DataError: no text.
+    """
+    totals = Totals()
+    first, *more = model.bundle.architecture.language.directions
+    kept: list[Document] = []
+    carry = model.codec.settings.carry
+    documents = _documents(model, examples, totals)
+    if more or first == "backward":
+        kept = list(documents)
+        documents = iter(kept)
+    with open_rows(predictions, COLUMNS) as write:
+        for document, nats in _read(model, documents, first, carry):
+            totals.nats += nats
+            if write is not None:
+                count = max(1, len(document.ids))
+                row = {"line": document.line, "tokens": len(document.ids), "nats": nats}
+                write(row | {"perplexity": float(np.exp(min(nats / count, 700.0)))})
+    if not totals.tokens:
+        raise DataError(f"{source}: no text. Give a file with some.")
+    metrics = totals.metrics()
+    for direction in more:
+        totals.nats = sum(nats for _, nats in _read(model, iter(kept), direction, carry))
+        metrics[direction] = totals.metrics()
+    return metrics
+
+
+def _documents(model: Any, pieces: Iterable[Piece], totals: Totals) -> Iterator[Document]:
+    """Documents as ids, counted into `totals`; one without an end, of running text, comes in its pieces."""
+    codec = model.codec.text
+    running = model.codec.settings.carry
+    held: list[Ids] = []
+    begun = 0
+    for piece in pieces:
+        ids = codec.encode(piece.text)
+        if piece.ends:
+            ids = np.append(ids, np.int32(codec.end))
+        begun = begun or piece.line
+        totals.documents += piece.ends
+        totals.tokens += len(ids)
+        totals.unknown += int(np.count_nonzero(ids == codec.unknown))
+        totals.characters += len(piece.text) + piece.ends
+        totals.bytes += len(piece.text.encode("utf-8", "replace")) + piece.ends
+        held.append(ids)
+        if piece.ends or running:
+            yield Document(begun, np.concatenate(held))
+            held, begun = [], 0
+    if held:
+        yield Document(begun, np.concatenate(held))
+    totals.documents = totals.documents or 1
+
+
+def _read(model: Any, documents: Iterator[Document], direction: str, carry: bool) -> Iterator[tuple[Document, float]]:
+    """Nats of each document, in any order."""
+    if direction == "backward":
+        whole = [one._replace(ids=_backwards(one.ids, model.codec.text.end)) for one in documents]
+        documents = iter(whole[::-1] if carry else whole)
+    yield from _running(model, documents, direction) if carry else _alone(model, documents, direction)
+
+
+def _backwards(ids: Ids, end: int) -> Ids:
+    """A document from its last token to its first, and then its end."""
+    ended = len(ids) > 0 and ids[-1] == end
+    return np.append(ids[-2::-1] if len(ids) > 1 else ids[:0], np.int32(end)) if ended else ids[::-1]
+
+
+def _running(model: Any, documents: Iterator[Document], direction: str) -> Iterator[tuple[Document, float]]:
+    state = model.network.start(direction)
+    for group in _groups(documents, lambda group: sum(len(one.ids) for one in group) >= CHUNK):
+        nats_T, state = model.network.nll(np.concatenate([one.ids for one in group]), state)
+        yield from _shared(group, nats_T.astype(np.float64))
+
+
+def _alone(model: Any, documents: Iterator[Document], direction: str) -> Iterator[tuple[Document, float]]:
+    for group in _groups(documents, lambda group: len(group) >= TOGETHER):
+        nats, _ = model.network.nlls([one.ids for one in group], direction=direction)
+        yield from _shared(group, np.concatenate(nats).astype(np.float64))
+
+
+def _shared(group: list[Document], nats_T: npt.NDArray[np.float64]) -> Iterator[tuple[Document, float]]:
+    """Each document with the sum of its tokens' nats."""
+    at = 0
+    for one in group:
+        yield one, float(nats_T[at : at + len(one.ids)].sum())
+        at += len(one.ids)
+
+
+def _groups(documents: Iterator[Document], full: Any) -> Iterator[list[Document]]:
+    group: list[Document] = []
+    for one in documents:
+        group.append(one)
+        if full(group):
+            yield group
+            group = []
+    if group:
+        yield group

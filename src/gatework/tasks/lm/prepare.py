@@ -1,0 +1,150 @@
+"""From a recipe to streams of tokens on disk: infer, hold back, fit the codec, encode.
+
+Files are streamed; in memory there are counts, and of documents that are drawn for dev a number each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatework.core.architecture import FIRST_CUTOFF, Architecture, Encoder, LanguageModel
+from gatework.core.errors import ConfigError, DataError, nearest
+from gatework.tasks.facts import file_facts
+from gatework.tasks.lm.codec import Settings
+from gatework.tasks.lm.metrics import NAMES
+from gatework.tasks.lm.sources import Sources
+from gatework.tasks.task import Prepared, Say, silent
+
+if TYPE_CHECKING:
+    from gatework.core.recipe import Recipe
+    from gatework.text.running import RunningCodec
+    from gatework.text.stream import TokenStream
+
+DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedLm(Prepared):
+    """Token streams of a run."""
+
+    settings: Settings
+
+    def entries(self) -> dict[str, bytes]:
+        entries: dict[str, bytes] = self.codec.to_entries()
+        return entries
+
+
+def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedLm:
+    """Read, split and encode the data of a recipe into `folder`. See `Task.prepare`."""
+    if recipe.train.metric not in NAMES:
+        raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, NAMES)}")
+    _check(recipe)
+    sources = Sources.open(recipe, say)
+    if recipe.input.unit == "auto":
+        recipe = recipe.replace(input={"unit": "char"})
+        say("unit: char (input.unit = word, bpe or unigram chooses otherwise)")
+    codec = _fit(sources, recipe)
+    from gatework.text.stream import TokenStream
+
+    streams = {part: TokenStream.write(folder, part, sources.read(part), codec) for part in ("train", "dev")}
+    for part, stream in streams.items():
+        if not len(stream.tokens):
+            raise DataError(f"{sources.paths.get(part, sources.paths['train'])}: no text for {part}. Give some.")
+    train, dev = streams["train"], streams["dev"]
+    say(
+        f"{train.characters:,} characters of training text, {len(train.tokens):,} tokens, {codec.vocabulary:,} "
+        f"different; dev: {len(dev.tokens):,} tokens" + (f", {dev.unknown:,} of them unknown" if dev.unknown else "")
+    )
+    if not recipe.train.epochs:
+        from gatework.core.recipe import epochs_for
+
+        recipe = recipe.replace(train={"epochs": epochs_for(len(train.tokens))})
+        say(f"epochs: {recipe.train.epochs}, for {len(train.tokens):,} training tokens")
+    return PreparedLm(
+        recipe=recipe,
+        codec=codec,
+        train=train,
+        dev=dev,
+        architecture=_architecture(recipe, codec),
+        loss="softmax",
+        examples=sources.read,
+        facts=_facts(sources, streams, codec),
+        settings=sources.settings,
+        carry=sources.settings.carry,
+    )
+
+
+UNREAD: dict[str, dict[str, Any]] = {
+    "model": {"bidirectional": True, "bert": None, "ngram_start": "zero"},
+    "input": {"characters": "none", "vectors": None, "lexicon": "", "affixes": 0, "shape": False},
+    "train": {"class_weights": "none", "focal_gamma": 0.0, "pretrain_epochs": 0},
+}
+"""Options of other tasks that would change the network, at their defaults."""
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise ConfigError for options that mean nothing here, or not with one another."""
+    for section, options in UNREAD.items():
+        for name, plain in options.items():
+            if getattr(getattr(recipe, section), name) != plain:
+                raise ConfigError(f"{section}.{name} is not for language models. Leave it out.")
+    model = recipe.model
+    if (model.softmax == "adaptive") != bool(model.cutoffs):
+        raise ConfigError("model.cutoffs and model.softmax = 'adaptive' need each other, such as [2000, 10000].")
+    if sorted(set(model.cutoffs)) != list(model.cutoffs):
+        raise ConfigError(f"model.cutoffs {list(model.cutoffs)} must rise.")
+
+
+def _fit(sources: Sources, recipe: Recipe) -> RunningCodec:
+    """The codec, from the training part alone."""
+    from gatework.text.running import RunningCodec
+
+    def texts() -> Iterator[str]:
+        return (piece.text for piece in sources.read("train"))
+
+    codec = RunningCodec.fit(texts, recipe.input)
+    if not codec.tokens:
+        raise DataError(f"{sources.paths['train']}: no token occurs {recipe.input.min_count} times. Give more text.")
+    return codec
+
+
+def _architecture(recipe: Recipe, codec: RunningCodec) -> Architecture:
+    model = recipe.model
+    cutoffs = tuple(FIRST_CUTOFF + rank for rank in model.cutoffs)
+    if cutoffs and cutoffs[-1] >= codec.vocabulary:
+        raise ConfigError(f"model.cutoffs {list(model.cutoffs)}: there are {codec.vocabulary - FIRST_CUTOFF:,} tokens.")
+    return Architecture(
+        head="next_token",
+        outputs=codec.vocabulary,
+        vocabulary=codec.vocabulary,
+        embedding=model.embedding,
+        encoder=Encoder(
+            cell=model.cell,
+            units=model.units,
+            layers=model.layers,
+            bidirectional=False,
+            residual=model.residual,
+            projection=model.projection,
+        ),
+        pooling=(),
+        language=LanguageModel(directions=DIRECTIONS[model.directions], tied=model.tied, cutoffs=cutoffs),
+    )
+
+
+def _facts(sources: Sources, streams: dict[str, TokenStream], codec: RunningCodec) -> dict[str, Any]:
+    """What a bundle tells about its data."""
+    files: dict[str, Any] = {part: file_facts(path) for part, path in sources.paths.items()}
+    for part, stream in streams.items():
+        said = {"examples": len(stream), "tokens": len(stream.tokens), "characters": stream.characters}
+        files.setdefault(part, {"file": files["train"]["file"], "held_back": True}).update(said)
+    whole = [files[part]["sha256"] for part in sources.paths]
+    return {
+        "files": files,
+        "sha256": sha256("".join(whole).encode()).hexdigest(),
+        "unit": codec.unit,
+        "inferred": list(sources.inferred),
+    }
