@@ -32,6 +32,11 @@ def test_every_command_has_help(gatework, name):
     assert gatework(name, "-h").out == done.out
 
 
+def test_the_package_runs_as_a_module(gatework):
+    done = subprocess.run([sys.executable, "-m", "gatework", "tasks"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, gatework("tasks").out)
+
+
 def test_version(gatework):
     import gatework as package
 
