@@ -325,10 +325,29 @@ def test_check_names_every_problem_with_its_line(tmp_path):
 def test_check_of_a_scheme_that_cannot_be_told(tmp_path):
     path = write(tmp_path, "a\tO\nb\tI-X\n\nc\tO\nd\tB-X\n")
     report = check_tagged({"train": path})
-    assert ["neither bio nor iob1" in problem.message for problem in report.errors] == [True]
+    assert [(problem.line, "neither bio nor iob1" in problem.message) for problem in report.errors] == [(2, True)]
     assert [(problem.line, problem.severity) for problem in report.problems if problem.kind == "tag"] == [
         (2, "warning")
     ]
+
+
+def test_check_lists_every_row_of_a_file_without_a_sound_sentence(tmp_path):
+    path = write(tmp_path, "1\ta\n\nx" + "\t_" * 9 + "\n", "bad.conllu")
+    assert [problem.line for problem in check_tagged({"train": path}).errors] == [1, 3]
+
+
+def test_check_names_spans_that_it_would_widen(tmp_path):
+    rows = [{"text": "Ann Lee", "spans": [[0, 3, "PER"]]}, {"text": "Ann Lee", "spans": [[0, 5, "PER"]]}]
+    path = write(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "spans.jsonl")
+    problems = check_tagged({"train": path}).problems
+    assert [(one.line, one.severity) for one in problems if one.kind == "widened span"] == [(2, "warning")]
+
+
+def test_check_lists_ten_of_a_kind_or_all(tmp_path):
+    report = check_tagged({"train": write(tmp_path, "a\tB-X\nb\tI-X\n\n" * 500 + "c\tI-X\n\n" * 12)})
+    assert sum("no span of type" in line for line in report.lines()) == 10
+    assert any("2 more of kind 'tag' (`--all` lists them)" in line for line in report.lines())
+    assert sum("no span of type" in line for line in report.lines(every=True)) == 12
 
 
 @pytest.mark.parametrize("text", ["", "word\n", b"\xff\xfe\x00", "a\tO\n\t\n"])

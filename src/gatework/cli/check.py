@@ -23,6 +23,7 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe option, such as data.text=body; repeatable."),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="List every problem, not ten of each kind.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Report every problem of a data set with file and line. Status 2 if something would stop training."""
@@ -38,7 +39,7 @@ def run(
     if json:
         answer_json(report.to_dict())
     else:
-        for line in report.lines():
+        for line in report.lines(every=every):
             answer(line)
     if report.errors:
         raise typer.Exit(2)

@@ -227,6 +227,11 @@ def _iob1(before: Tag, tag: Tag) -> Tag:
 class Undecided(Exception):
     """No scheme fits; the message names lines that conflict."""
 
+    def __init__(self, what: str, line: int) -> None:
+        super().__init__(what)
+        self.line = line
+        """The first of them that is to be looked at."""
+
 
 class Transitions:
     """Which tag follows which in a file, how often, and on which line first. "" stands for both ends of a sentence."""
@@ -275,7 +280,8 @@ class Transitions:
             first = min(shaped, key=lambda tag: tags[tag])
             raise Undecided(
                 f"tag {odd[0]!r} (line {tags[odd[0]]}) is of no scheme of spans, but {first!r} (line {tags[first]}) "
-                "is. Mend the tag, or set data.scheme = 'none' for tags that mark no spans."
+                "is. Mend the tag, or set data.scheme = 'none' for tags that mark no spans.",
+                tags[odd[0]],
             )
         return self._scheme_of({split(tag)[0]: line for tag, line in reversed(tags.items())})
 
@@ -290,7 +296,8 @@ class Transitions:
             a, b = clashes[0]
             raise Undecided(
                 f"marks of two schemes: {a}- (line {marks[a]}) and {b}- (line {marks[b]}). "
-                "Write all tags in one scheme, or set data.scheme."
+                "Write all tags in one scheme, or set data.scheme.",
+                max(marks[a], marks[b]),
             )
         if "bio" not in fitting:
             return fitting[0]
@@ -299,7 +306,8 @@ class Transitions:
         if FEW * min(bad_bio, bad_iob1) >= max(1, bad_bio + bad_iob1):
             raise Undecided(
                 f"neither bio nor iob1: line {as_bio[0][0]} has {as_bio[0][1]}; line {as_iob1[0][0]} has "
-                f"{as_iob1[0][1]}. Mend the tags (`gatework check` lists them), or set data.scheme."
+                f"{as_iob1[0][1]}. Mend the tags (`gatework check` lists them), or set data.scheme.",
+                as_bio[0][0],
             )
         return "iob1" if bad_iob1 < bad_bio else "bio"
 

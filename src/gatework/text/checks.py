@@ -114,8 +114,9 @@ class CheckReport:
             "problems": [asdict(problem) for problem in self.problems],
         }
 
-    def lines(self) -> Iterator[str]:
-        """The report as lines for a terminal: files first, then problems, at most SHOWN of a kind in each file."""
+    def lines(self, *, every: bool = False) -> Iterator[str]:
+        """The report as lines for a terminal: files first, then problems, at most SHOWN of a kind in each file unless
+        `every` is true."""
         for one in self.files:
             yield f"{one.role}: {one.path}"
             if one.format is not None:
@@ -130,11 +131,11 @@ class CheckReport:
         shown: Counter[tuple[str, str]] = Counter()
         for problem in self.problems:
             shown[problem.path, problem.kind] += 1
-            if shown[problem.path, problem.kind] <= SHOWN:
+            if every or shown[problem.path, problem.kind] <= SHOWN:
                 yield str(problem)
         for (path, kind), count in shown.items():
-            if count > SHOWN:
-                yield f"{path}: and {count - SHOWN:,} more of kind {kind!r}"
+            if count > SHOWN and not every:
+                yield f"{path}: and {count - SHOWN:,} more of kind {kind!r} (`--all` lists them)"
         yield f"{len(self.errors):,} errors, {len(self.warnings):,} warnings"
 
 

@@ -211,10 +211,7 @@ def infer_tagged(
         return replace(found, schemes=schemes[: len(found.tags)], language=like.language)
     sample = [one.tokens for one, _ in islice(read_raw(path, found, _quiet), SAMPLE_SENTENCES)]
     if not sample:
-        _first_fault(path, found)
-        raise DataError(
-            f"{path}:1: no sentence. Give one token a line, with its tag, and a blank line after a sentence."
-        )
+        raise _no_sentence(path, found)
     language, share = data.language, []
     if language == "auto":
         part = cjk_share(" ".join(tokens) for tokens in sample)
@@ -382,7 +379,7 @@ def _schemes(path: Path | str, data: TagSettings, found: TagFormat) -> tuple[str
         try:
             schemes.append(layer.scheme())
         except Undecided as error:
-            raise SchemeError(f"{path}: {error}") from None
+            raise SchemeError(f"{path}:{error.line}: {error}") from None
     return tuple(schemes)
 
 
@@ -394,9 +391,22 @@ def _quiet(number: int, what: str) -> None:
     """Faults met while looking at a file: whoever reads on meets them."""
 
 
-def _first_fault(path: Path | str, found: TagFormat) -> None:
-    for _ in read_raw(path, found):
-        return
+class NoSentence(DataError):
+    """No sentence of a file can be read."""
+
+    def __init__(self, what: str, found: TagFormat) -> None:
+        super().__init__(what)
+        self.found = found
+        """What is known of it."""
+
+
+def _no_sentence(path: Path | str, found: TagFormat) -> NoSentence:
+    faults: list[tuple[int, str]] = []
+    for _ in read_raw(path, found, lambda line, what: faults.append((line, what))):
+        break
+    what = "no sentence. Give one token a line, with its tag, and a blank line after a sentence."
+    line, what = faults[0] if faults else (1, what)
+    return NoSentence(f"{path}:{line}: {what}", found)
 
 
 # ── its sentences ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,9 +20,19 @@ import numpy as np
 from gatework.core.errors import DataError
 from gatework.core.tag_scheme import SCHEMES, Converter, belongs, fault, spans
 from gatework.text.checks import CheckReport, FileReport, Problem, Severity, spread
+from gatework.text.lines import OnFault
 from gatework.text.readers import text_key
 from gatework.text.sentence import Sentence
-from gatework.text.tagged import SchemeError, TagDefaults, TagFormat, TagSettings, infer_tagged, read_raw
+from gatework.text.tagged import (
+    NoSentence,
+    SchemeError,
+    TagDefaults,
+    TagFormat,
+    TagSettings,
+    infer_tagged,
+    read_raw,
+)
+from gatework.text.tagged_json import WIDENED
 
 LONG_SENTENCE = 1_000
 """Tokens of a sentence from which on it is pointed out."""
@@ -82,6 +92,11 @@ class _Check:
     def _format(self, path: str) -> TagFormat:
         try:
             return infer_tagged(path, self._data, like=self._like)
+        except NoSentence as error:
+            self._whole(path, str(error))
+            for _ in read_raw(path, error.found, self._told(path)):
+                pass
+            raise
         except SchemeError as error:
             self._whole(path, str(error))
             # What is odd is listed by the scheme that most files have.
@@ -95,12 +110,13 @@ class _Check:
         lengths, mentions, unknown = array("q"), Counter[int](), 0
         tags: tuple[Counter[str | None], ...] = tuple(Counter() for _ in layers)
         first: tuple[dict[str, int], ...] = tuple({} for _ in layers)
-
-        def told(line: int, what: str) -> None:
-            self._add("error", "unreadable", path, line, what)
-
-        for sentence, lines in read_raw(path, found, told, left_out):
+        widened = 0
+        for sentence, lines in read_raw(path, found, self._told(path), left_out):
             report.examples += 1
+            if left_out[WIDENED] > widened:
+                widened = left_out[WIDENED]
+                what = "a span begins or ends inside a token. Mend it, or it is widened to whole tokens."
+                self._add("warning", "widened span", path, sentence.line, what)
             lengths.append(len(sentence.tokens))
             words.update(sentence.tokens)
             self._sentence(path, sentence, lines)
@@ -129,6 +145,16 @@ class _Check:
             self._add("error", "empty", path, 0, "no sentence that can be read. Give a file with at least one.")
         self._compare(report, words, mentions, tags, first)
 
+    def _told(self, path: str) -> OnFault:
+        """What to call with each row of a file that cannot be read."""
+
+        def told(line: int, what: str) -> None:
+            found = self.report.problems
+            if not found or (found[-1].path, found[-1].line, found[-1].message) != (path, line, what):
+                self._add("error", "unreadable", path, line, what)
+
+        return told
+
     def _sentence(self, path: str, sentence: Sentence, lines: Sequence[int]) -> None:
         if len(sentence.tokens) > LONG_SENTENCE:
             what = f"{len(sentence.tokens):,} tokens in one sentence; is a blank line missing?"
@@ -138,13 +164,13 @@ class _Check:
                 continue
             line = lines[min(place, len(lines) - 1)]
             if "\0" in token:
-                self._add("warning", "NUL", path, line, "a NUL character in the token.")
+                self._add("warning", "NUL", path, line, "a NUL character in the token. Take it out unless it is meant.")
             if "\ufffd" in token:
-                self._add(
-                    "warning", "encoding", path, line, "U+FFFD in the token: it was read in a wrong encoding once."
-                )
+                what = "U+FFFD in the token: it was read in a wrong encoding once. Convert the original again."
+                self._add("warning", "encoding", path, line, what)
             if len(token) > LONG_TOKEN:
-                self._add("warning", "long token", path, line, f"a token of {len(token):,} characters.")
+                what = f"a token of {len(token):,} characters; is a blank or a line break missing?"
+                self._add("warning", "long token", path, line, what)
 
     def _compare(
         self,
@@ -159,7 +185,10 @@ class _Check:
             self._train = _Seen(set(words), set(mentions), tuple({str(tag) for tag in one if tag} for one in tags))
             for tag, count in tags[0].items() if tags else ():
                 if count == 1 and tag:
-                    what = f"tag {tag!r} stands at one token only; it cannot be both learnt and measured."
+                    what = (
+                        f"tag {tag!r} stands at one token only; it cannot be both learnt and measured. "
+                        "Mend it, or add examples."
+                    )
                     self._add("warning", "rare tag", report.path, first[0][tag], what)
             return
         tokens = max(1, words.total())
@@ -173,7 +202,10 @@ class _Check:
         for known, seen, places in zip(self._train.tags, tags, first, strict=False):
             for tag, count in seen.items():
                 if tag and tag not in known:
-                    what = f"tag {tag!r} does not occur in training: its {count:,} tokens can only be missed."
+                    what = (
+                        f"tag {tag!r} does not occur in training: its {count:,} tokens can only be missed. "
+                        "Mend it, or add examples to training."
+                    )
                     self._add("warning", "unknown tag", report.path, places[tag], what)
 
     def repeats(self, paths: list[str]) -> None:
@@ -192,9 +224,11 @@ class _Check:
             path, line = paths[self._files[index]], self._lines[index]
             where = f"{paths[self._files[other]]}:{self._lines[other]}"
             if self._files[index] != self._files[other]:
-                self._add("warning", "leakage", path, line, f"the same sentence stands at {where}.")
+                what = f"the same sentence stands at {where}. Take one of them out."
+                self._add("warning", "leakage", path, line, what)
             if tag_keys[index] != tag_keys[other]:
-                self._add("warning", "conflict", path, line, f"the same sentence has other tags at {where}.")
+                what = f"the same sentence has other tags at {where}. Make them agree, or keep one."
+                self._add("warning", "conflict", path, line, what)
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
         self.report.problems.append(Problem(severity=severity, kind=kind, path=path, line=line, message=message))
@@ -213,6 +247,7 @@ class _Layer:
     def __init__(self, scheme: str, repair: bool) -> None:
         self._scheme = scheme
         self._odd: Severity = "warning" if repair else "error"
+        self._advice = "or it is read as conlleval does" if repair else "or set data.repair = true"
         self.convert = Converter(scheme) if scheme in SCHEMES else None
         self._sound: set[tuple[str | None, str | None]] = set()
 
@@ -225,9 +260,10 @@ class _Layer:
             line = lines[min(place, len(lines) - 1, len(tags) - 1)]
             foreign = [tag for tag in pair if tag and not belongs(tag, self._scheme)]
             if pair[1] in foreign:
-                found.append((line, "error", f"tag {pair[1]!r} is none of the scheme {self._scheme}."))
+                what = f"tag {pair[1]!r} is none of the scheme {self._scheme}. Mend it, or set data.scheme."
+                found.append((line, "error", what))
             elif not foreign and (why := fault(*pair, self._scheme)) is not None:
-                found.append((line, self._odd, f"{why}."))
+                found.append((line, self._odd, f"{why}. Mend it, {self._advice}."))
             elif not foreign:
                 self._sound.add(pair)
         return found

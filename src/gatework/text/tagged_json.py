@@ -31,6 +31,7 @@ TAGS = ("tags", "ner_tags", "labels", "upos", "pos_tags", "label")
 TEXTS = ("text", "sentence", "content")
 SPANS = ("spans", "entities", "label", "labels", "ents")
 LABEL = ("label", "type", "tag", "entity")
+WIDENED = "spans that begin or end inside a token, widened to whole tokens"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 Cut = Callable[[str], list[tuple[int, int]]]
 
@@ -230,7 +231,7 @@ def _on_tokens(
                     f"span {_name(span, text)} begins or ends inside a token. Mend it, set input.unit = 'glyph', "
                     "or set data.repair = true to widen such spans to whole tokens."
                 )
-            counts["spans that begin or end inside a token, widened to whole tokens"] += 1
+            counts[WIDENED] += 1
         found.append(Span(first, token, span.label))
         token -= token > first and offsets[token - 1][1] > span.end  # a token that a next span may begin in
     return found
