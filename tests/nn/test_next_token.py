@@ -99,7 +99,7 @@ def test_gradients_of_the_head_are_those_of_the_definition(case):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("first", [0, 1])
 def test_gradients_of_the_softmax(smoothing, first, monkeypatch):
-    monkeypatch.setattr(softmax_module, "_rows", lambda classes: 3)
+    monkeypatch.setattr(softmax_module, "_rows", lambda classes, logits=0: 3)
     torch.manual_seed(1)
     shapes = ((7, 4), (6, 4), (6,))
     parts = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -118,6 +118,21 @@ def test_gradients_of_the_softmax(smoothing, first, monkeypatch):
     torch.testing.assert_close(
         each, torch.nn.functional.cross_entropy(logits[:, first:], wanted - first, reduction="none").detach()
     )
+
+
+def test_products_of_bfloat16_numbers_are_near():
+    torch.manual_seed(1)
+    parts = [torch.randn(shape, requires_grad=True) for shape in ((50, 16), (40, 16), (40,))]
+    wanted = torch.randint(1, 40, (50,))
+    found = []
+    for low in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            total = softmax_nats(*parts, wanted, first=1)
+        found.append([total.detach(), *torch.autograd.grad(total, parts)])
+    for plain, low in zip(*found, strict=True):
+        assert plain.dtype == low.dtype == torch.float32
+        assert not torch.equal(plain, low)
+        assert float((plain - low).norm() / plain.norm()) < 0.01
 
 
 def test_penalties_by_hand_and_their_gradients():
