@@ -161,6 +161,7 @@ def test_dev_streams_are_near_one_reading(tmp_path, monkeypatch):
 KINDS = {
     "carried": {},
     "alone": {"data": {"carry": False}, "train": {"bptt": 4}},
+    "bf16": {"train": {"precision": "bf16"}, "model": {"layers": 2, "dropout": 0.2}},
     "both directions": {"model": {"directions": "both", "dropout": 0.2, "weight_drop": 0.2}},
     "NT-ASGD": {"train": {"optimizer": "sgd", "averaging": "triggered", "average_after": 1, "learning_rate": 5.0}},
 }

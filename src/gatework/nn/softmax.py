@@ -81,7 +81,7 @@ class _SoftmaxNats(torch.autograd.Function):
         for start in range(0, len(h_NW), rows):
             part = slice(start, start + rows)
             z_NC = torch.mm(h_all[part], table.T)
-            for own, wanted in zip(z_NC.split(_rows(classes)), wanted_N[part].split(_rows(classes)), strict=True):
+            for own, wanted in zip(*(torch.split(one, _rows(classes)) for one in (z_NC, wanted_N[part])), strict=True):
                 total += _errors(own, bias_C, wanted[:, None], smoothing, first, d_bias if need else None)
             if need:
                 d_h[part] = torch.mm(z_NC, table)

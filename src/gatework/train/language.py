@@ -105,7 +105,7 @@ class Language(Stage):
             read_BT, wanted_BT = self._pairs(direction, indices, int(lengths.max()))
             state = None if windows.fresh_W[indices[0]] else _first_rows(self._state[direction], len(indices))
             cost = self.network.loss(read_BT, wanted_BT, direction, lengths_B=lengths_B, state=state)
-            self._state[direction] = detach_state(cost.state)
+            self._state[direction] = _as_float32(detach_state(cost.state))
             total = total + cost.nats * scale + cost.penalty / len(self.directions)
         return Loss(total, tokens * len(self.directions))
 
@@ -258,6 +258,11 @@ def document_rows(ids: IntArray, starts: IntArray, direction: str) -> Iterator[l
 def _backwards(ids: IntArray) -> IntArray:
     """Tokens from the last to the first; an end at the end stays there."""
     return np.append(ids[:-1][::-1], END) if len(ids) and ids[-1] == END else ids[::-1]
+
+
+def _as_float32(state: StackState) -> StackState:
+    """Under autocast states come as bfloat16."""
+    return tuple(tuple(type(one)(*(part.float() for part in one)) for one in layer) for layer in state)
 
 
 def _first_rows(state: StackState, rows: int) -> StackState:
