@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from gatework.core.errors import BundleError, ConfigError
 from gatework.core.recipe import InputSection
 from gatework.text import EMPTY, UNKNOWN, TextCodec
-from gatework.text.codec import UNITS, Encoded
+from gatework.text.codec import UNITS
+from gatework.text.encoded import Encoded
 from gatework.text.units import blank_break_tags
 
 TEXTS = [
@@ -200,7 +201,7 @@ def test_garbled_long_words_stay_out_of_the_vocabulary():
 
 
 def test_the_memory_of_pieces_is_bounded(monkeypatch):
-    monkeypatch.setattr("gatework.text.codec.MOST_CACHED", 50)
+    monkeypatch.setattr("gatework.text.known.MOST_CACHED", 50)
     codec = fit(texts=["a b c"], characters="cnn")
     for number in range(300):
         assert codec.encode(f"a w{number}x b").tokens.tolist() == [3, UNKNOWN, UNKNOWN, UNKNOWN, 4]
@@ -333,7 +334,7 @@ class TestEntries:
 def test_many_threads_share_a_codec(monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
-    monkeypatch.setattr("gatework.text.codec.MOST_CACHED", 20)
+    monkeypatch.setattr("gatework.text.known.MOST_CACHED", 20)
     codec = fit()
     texts = [f"{text} w{number}" for number in range(40) for text in TEXTS]
     want = [codec.encode(text).tokens.tolist() for text in texts]

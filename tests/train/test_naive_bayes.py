@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatework.text.codec import Encoded
+from gatework.text.encoded import Encoded
 from gatework.text.store import ExampleStore
 from gatework.train.naive_bayes import ngram_logits
 

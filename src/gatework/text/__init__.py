@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gatework.text.checks import CheckReport, FileReport, Problem, check
-    from gatework.text.codec import Encoded, TextCodec, Token
+    from gatework.text.codec import TextCodec
+    from gatework.text.encoded import Encoded, Token
     from gatework.text.formats import Format, infer
     from gatework.text.language import guess as guess_language
     from gatework.text.readers import Example, read_examples, read_texts, text_key

@@ -24,23 +24,25 @@ T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longe
 from __future__ import annotations
 
 import json
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.batch import BertBatch, LexiconBatch, TextBatch
+from gatework.core.batch import BertBatch, TextBatch
 from gatework.core.errors import BundleError, ConfigError
+from gatework.text.codec_entries import FORMAT, CodecEntries
+from gatework.text.counting import count_texts, count_tokens, draw, folded
+from gatework.text.encoded import Encoded, Token, batch_characters, batch_lexicon, batch_of_one
 from gatework.text.features import TokenFeatures
-from gatework.text.lexicon import LONGEST, Lexicon, LexiconHits
-from gatework.text.ngrams import NgramCounter, NgramTable
+from gatework.text.known import Known, Spelt
+from gatework.text.lexicon import Lexicon, LexiconHits
+from gatework.text.ngrams import NgramTable
 from gatework.text.normalise import Normaliser
 from gatework.text.pieces import ENTRY as BERT
-from gatework.text.pieces import PieceCutter, Pieces
+from gatework.text.pieces import PieceCutter
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
 from gatework.text.treebank import TreebankUnit, keeps_hyphens
 from gatework.text.units import PATTERNS, SegmenterUnit, Unit, blank_break_tags, learnt_from_nothing, segmenter
@@ -50,17 +52,9 @@ if TYPE_CHECKING:
     from gatework.core.recipe import InputSection
     from gatework.text.lexicon_words import Fitted
 
-IntArray = npt.NDArray[np.int32]
-FORMAT = 1
 SUBWORD_UNITS = ("bpe", "unigram")
 UNITS = (*PATTERNS, "treebank", "zh-word", *SUBWORD_UNITS)
 
-MOST_CACHED = 1 << 17
-"""Pieces remembered; when there are more, the memory starts afresh."""
-LONGEST_CACHED = 64
-"""Characters of a piece worth remembering."""
-MOST_COUNTED = 8_000_000
-"""Different pieces counted while fitting; beyond it those seen once are forgotten."""
 SUBWORD_TEXTS = 200_000
 """Texts a subword model learns from; of more, as many are drawn."""
 
@@ -68,37 +62,6 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _NO_ROWS = np.empty(0, dtype=np.int32)
 _NO_KEYS = np.empty(0, dtype=np.uint32)
-
-
-class Token(NamedTuple):
-    """A token as the vocabulary sees it, and where it stands in the caller's string."""
-
-    text: str
-    start: int
-    end: int
-
-
-class Encoded(NamedTuple):
-    """One text, ready for the network."""
-
-    tokens: IntArray
-    """Ids, int32, (T,), T at least 1."""
-    ngram_rows: IntArray
-    """Rows of the n-gram table, int32, (N,), rising; empty when the side features are off."""
-    local: IntArray
-    """Rows plus one of the longer n-grams that end at each token, int32, (T, M), 0 where not kept; M is 0 without."""
-    characters: IntArray | None
-    """Character ids, int32, (T, K), 0 past a word's end; None without character composition."""
-    empty: bool
-    """The text had no token."""
-    left_out: int = 0
-    """Tokens past the limit."""
-    lexicon: LexiconHits | None = None
-    """Words of the lexicon over the tokens; None without a lexicon."""
-    bert: Pieces | None = None
-    """What a BERT reads; None without one."""
-    hidden: npt.NDArray[np.float16] | None = None
-    """Hidden layers of a frozen BERT (T, layers, width), where a store keeps them; they take the place of `bert`."""
 
 
 class TextCodec:
@@ -140,9 +103,9 @@ class TextCodec:
         self._cutter = _cutter(unit, normalise, subwords, package)
         if unit == "treebank" and tokens_only:
             self._cutter = TreebankUnit(lambda token: normalise(token) in vocabulary, hyphens=hyphens)
-        self._known = _Known(normalise, vocabulary)
+        self._known = Known(normalise, vocabulary)
         spelling = Normaliser(lowercase=False, fold_width=normalise.fold_width) if character_case else normalise
-        self._spelt = _Spelt(spelling, characters) if characters is not None else None
+        self._spelt = Spelt(spelling, characters) if characters is not None else None
 
     @classmethod
     def fit(
@@ -173,12 +136,14 @@ class TextCodec:
         if unit in SUBWORD_UNITS and subwords is None:
             runs = SubwordUnit(_NOTHING, normalise).runs
             every = texts() if unlabelled is None else chain(texts(), unlabelled())
-            drawn = _draw(every, SUBWORD_TEXTS, rng or np.random.default_rng(0))
+            drawn = draw(every, SUBWORD_TEXTS, rng or np.random.default_rng(0))
             cleaned = (blank_break_tags(text) for text in drawn)
             subwords = train_subwords(unit, cleaned, pieces=settings.subwords, runs=runs)
         package = segmenter() if unit == "zh-word" else ""
         cutter = _cutter(unit, normalise, subwords, package)
-        counts, table = _count(texts(), unlabelled() if unlabelled is not None else (), cutter, normalise, settings)
+        counts, table = count_texts(
+            texts(), unlabelled() if unlabelled is not None else (), cutter, normalise, settings
+        )
         vocabulary = Vocabulary.fit(counts, min_count=settings.min_count, limit=settings.max_vocabulary)
         characters = None
         if settings.characters != "none":
@@ -217,8 +182,8 @@ class TextCodec:
         normalise = Normaliser(
             lowercase=settings.lowercase, fold_width=settings.fold_width, fold_digits=settings.fold_digits
         )
-        seen, counter = _count_tokens(sentences(), normalise, settings)
-        counts = _folded(seen, normalise)
+        seen, counter = count_tokens(sentences(), normalise, settings)
+        counts = folded(seen, normalise)
         features = None
         if settings.affixes or settings.shape:
             features = TokenFeatures(affixes=settings.affixes, shape=settings.shape, fold_width=settings.fold_width)
@@ -234,7 +199,7 @@ class TextCodec:
         characters = None
         if settings.characters != "none":
             spelling = Normaliser(lowercase=False, fold_width=settings.fold_width)
-            characters = CharacterVocabulary.fit(_folded(seen, spelling), min_count=settings.min_count)
+            characters = CharacterVocabulary.fit(folded(seen, spelling), min_count=settings.min_count)
         return cls(
             unit=unit,
             normalise=normalise,
@@ -325,7 +290,7 @@ class TextCodec:
         """Several texts as one batch. A text longer than the window is cut into windows of nearly equal length."""
         plain = self.bert is None and len(encoded) == 1 and encoded[0].lexicon is None
         if plain and len(encoded[0].tokens) <= self.window:
-            return _single(encoded[0])
+            return batch_of_one(encoded[0])
         lengths_B = np.array([len(one.tokens) for one in encoded], dtype=np.int64)
         windows_B = -(-lengths_B // self.window)
         sequence_W = np.repeat(np.arange(len(encoded)), windows_B)
@@ -340,7 +305,7 @@ class TextCodec:
         if encoded:
             local_WTM[real_WT] = np.concatenate([one.local for one in encoded])
             tokens_WT[real_WT] = np.concatenate([one.tokens for one in encoded])
-            characters_WTK = _characters(encoded, real_WT)
+            characters_WTK = batch_characters(encoded, real_WT)
         rows = [one.ngram_rows for one in encoded]
         starts_B = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(one) for one in rows], out=starts_B[1:])
@@ -354,7 +319,7 @@ class TextCodec:
             starts_B,
             local_WTM,
             characters_WTK,
-            _lexicon(encoded, real_WT),
+            batch_lexicon(encoded, real_WT),
             *self._bert(encoded),
         )
 
@@ -404,7 +369,7 @@ class TextCodec:
     @classmethod
     def from_entries(cls, entries: Mapping[str, Any], *, source: str = "bundle") -> TextCodec:
         """Read what `to_entries` wrote, from bytes or views of bytes. Raises BundleError naming `source`."""
-        read = _Entries(entries, source)
+        read = CodecEntries(entries, source)
         head = read.object("tokenizer/codec.json")
         unit = read.choice(head, "unit", UNITS)
         ngrams = None
@@ -465,49 +430,6 @@ class TextCodec:
         return Encoded(tokens_T, _NO_ROWS, local_TM, characters_TK, True, lexicon=lexicon, bert=bert)
 
 
-class _Known(dict[str, int]):
-    """Piece as it stands in the text -> token id in the low 32 bits, n-gram key of the token in the high 32."""
-
-    def __init__(self, normalise: Normaliser, vocabulary: Vocabulary | None = None) -> None:
-        super().__init__()
-        self._normalise, self._vocabulary = normalise, vocabulary
-
-    def __missing__(self, surface: str) -> int:
-        token = self._normalise(surface)
-        value = zlib.crc32(token.encode()) << 32
-        if self._vocabulary is not None:
-            value |= self._vocabulary.id(token)
-        if len(surface) <= LONGEST_CACHED:
-            if len(self) >= MOST_CACHED:
-                self.clear()
-            self[surface] = value
-        return value
-
-
-class _Spelt(dict[str, list[int]]):
-    """Piece as it stands in the text -> ids of its token's characters."""
-
-    def __init__(self, normalise: Normaliser, characters: CharacterVocabulary) -> None:
-        super().__init__()
-        self._normalise, self._characters = normalise, characters
-
-    def __missing__(self, surface: str) -> list[int]:
-        value = self._characters.encode(self._normalise(surface))
-        if len(surface) <= LONGEST_CACHED:
-            if len(self) >= MOST_CACHED:
-                self.clear()
-            self[surface] = value
-        return value
-
-    def encode(self, surfaces: Sequence[str]) -> IntArray:
-        """Character ids (T, K), 0 past a word's end."""
-        spelt = [self[surface] for surface in surfaces]
-        lengths_T = np.fromiter(map(len, spelt), dtype=np.int64, count=len(spelt))
-        ids_TK = np.zeros((len(spelt), max(1, int(lengths_T.max()))), dtype=np.int32)
-        ids_TK[np.arange(ids_TK.shape[1]) < lengths_T[:, None]] = [one for word in spelt for one in word]
-        return ids_TK
-
-
 class _Nothing(Subwords):
     """A model before it is trained: it leaves every run whole."""
 
@@ -531,188 +453,5 @@ def _cutter(unit: str, normalise: Normaliser, subwords: Subwords | None, package
     return learnt_from_nothing(unit)
 
 
-def _count(
-    texts: Iterable[str], unlabelled: Iterable[str], cutter: Unit, normalise: Normaliser, settings: InputSection
-) -> tuple[Counter[str], NgramTable | None]:
-    """Counts of the tokens of all texts, and the n-grams of `texts` that are kept (None where they are off)."""
-    surfaces_seen: Counter[str] = Counter()
-    counter = NgramCounter(settings.ngrams) if settings.ngrams else None
-    known = _Known(normalise)
-    for text, labelled in chain(zip(texts, repeat(True)), zip(unlabelled, repeat(False))):
-        surfaces = cutter.surfaces(blank_break_tags(text))
-        surfaces_seen.update(surfaces)
-        if len(surfaces_seen) > MOST_COUNTED:
-            surfaces_seen = Counter({surface: count for surface, count in surfaces_seen.items() if count > 1})
-        if counter is not None and labelled:
-            packed_T = np.fromiter(map(known.__getitem__, surfaces), dtype=np.uint64, count=len(surfaces))
-            counter.add(packed_T >> _32)
-    counts = _folded(surfaces_seen, normalise)
-    if counter is None:
-        return counts, None
-    return counts, counter.table(min_count=settings.ngram_min_count, rows=settings.ngram_rows)
-
-
-def _count_tokens(
-    sentences: Iterable[Sequence[str]], normalise: Normaliser, settings: InputSection
-) -> tuple[Counter[str], NgramCounter | None]:
-    """Counts of the tokens of all sentences as they stand, and of their n-grams from two up (None where off)."""
-    seen: Counter[str] = Counter()
-    counter = NgramCounter(settings.ngrams, shortest=2) if settings.ngrams > 1 else None
-    known = _Known(normalise)
-    for tokens in sentences:
-        seen.update(tokens)
-        if len(seen) > MOST_COUNTED:
-            seen = Counter({surface: count for surface, count in seen.items() if count > 1})
-        if counter is not None:
-            packed_T = np.fromiter(map(known.__getitem__, tokens), dtype=np.uint64, count=len(tokens))
-            counter.add(packed_T >> _32)
-    return seen, counter
-
-
-def _folded(seen: Mapping[str, int], normalise: Normaliser) -> Counter[str]:
-    """Counts of tokens, from those of pieces as they stand."""
-    counts: Counter[str] = Counter()
-    for surface, count in seen.items():
-        counts[normalise(surface)] += count
-    return counts
-
-
-def _draw(texts: Iterable[str], count: int, rng: np.random.Generator) -> Iterable[str]:
-    """All texts where they are at most `count`, else `count` of them drawn evenly (reservoir sampling)."""
-    stream = iter(texts)
-    held = list(islice(stream, count))
-    for seen, text in enumerate(stream, start=count + 1):
-        place = int(rng.integers(seen))
-        if place < count:
-            held[place] = text
-    return held
-
-
-def _single(one: Encoded) -> TextBatch:
-    """A batch of one text of one window, without the general road's cost."""
-    tokens_WT = one.tokens.astype(np.int64)[None]
-    characters_WTK = one.characters[None].astype(np.int64) if one.characters is not None else None
-    rows_N = one.ngram_rows.astype(np.int64)
-    lengths_W = np.array([tokens_WT.shape[1]], dtype=np.int64)
-    starts_B = np.array([0, len(rows_N)], dtype=np.int64)
-    local_WTM = one.local.astype(np.int64)[None]
-    return TextBatch(tokens_WT, lengths_W, np.zeros(1, dtype=np.int64), 1, rows_N, starts_B, local_WTM, characters_WTK)
-
-
-def _characters(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
-    """Character ids of all windows, (W, T, K); None where the texts have none."""
-    parts = [one.characters for one in encoded if one.characters is not None]
-    if not parts:
-        return None
-    longest = max(part.shape[1] for part in parts)
-    ids_NK = np.zeros((sum(map(len, parts)), longest), dtype=np.int64)
-    at = 0
-    for part in parts:
-        ids_NK[at : at + len(part), : part.shape[1]] = part
-        at += len(part)
-    ids_WTK = np.zeros((*real_WT.shape, longest), dtype=np.int64)
-    ids_WTK[real_WT] = ids_NK
-    return ids_WTK
-
-
-def _lexicon(encoded: Sequence[Encoded], real_WT: npt.NDArray[np.bool_]) -> LexiconBatch | None:
-    """Lexicon words of all windows; None where the texts have none."""
-    if not encoded or encoded[0].lexicon is None:
-        return None
-    hits = [one.lexicon for one in encoded if one.lexicon is not None]
-    starts_B = np.cumsum([0, *(len(one.tokens) for one in encoded[:-1])])
-    token_L = np.concatenate([hit.slots // 4 + start for hit, start in zip(hits, starts_B, strict=True)])
-    set_L = np.concatenate([hit.slots % 4 for hit in hits])
-    places_N = np.flatnonzero(real_WT)
-    return LexiconBatch(
-        places_N[token_L] * 4 + set_L,
-        np.concatenate([hit.rows for hit in hits]).astype(np.int64),
-        np.concatenate([hit.weights for hit in hits]),
-    )
-
-
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-class _Entries:
-    """Entries of a bundle that may come from anyone: every read is checked, and every fault is a BundleError."""
-
-    def __init__(self, entries: Mapping[str, Any], source: str) -> None:
-        self._entries, self._source = entries, source
-
-    def fault(self, name: str, what: str) -> BundleError:
-        return BundleError(f"{self._source}: {name}: {what}. Export the model again.")
-
-    def bytes(self, name: str) -> bytes:
-        if name not in self._entries:
-            raise self.fault(name, "the entry is missing")
-        return bytes(self._entries[name])
-
-    def json(self, name: str) -> Any:
-        try:
-            return json.loads(self.bytes(name).decode())
-        except (ValueError, RecursionError) as error:
-            raise self.fault(name, f"not JSON: {str(error) or type(error).__name__}") from None
-
-    def object(self, name: str) -> dict[str, Any]:
-        values = self.json(name)
-        if not isinstance(values, dict):
-            raise self.fault(name, "expected an object")
-        if values.get("format") != FORMAT:
-            raise BundleError(
-                f"{self._source}: {name}: format {values.get('format')!r}, this gatework reads {FORMAT}. "
-                f"Was it made by a newer one?"
-            )
-        return values
-
-    def words(self, name: str) -> list[str]:
-        values = self.json(name)
-        if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
-            raise self.fault(name, "expected a list of strings")
-        if len(set(values)) < len(values):
-            raise self.fault(name, "holds a word twice")
-        return values
-
-    def keys(self, name: str) -> npt.NDArray[np.uint32]:
-        raw = self._entries.get(name)
-        if raw is None or len(raw) % 4:
-            raise self.fault(name, "missing, or not whole 32-bit numbers")
-        keys_R = np.frombuffer(raw, dtype="<u4").astype(np.uint32, copy=False)
-        if (keys_R[1:] <= keys_R[:-1]).any():
-            raise self.fault(name, "the keys do not rise")
-        return keys_R
-
-    def lexicon(self, lengths: Any) -> Lexicon:
-        if not isinstance(lengths, list) or not all(type(one) is int and 1 <= one <= LONGEST for one in lengths):
-            raise self.fault("tokenizer/codec.json", f"lexicon must hold lengths in [1, {LONGEST}]")
-        keys, weights = (self._entries.get(f"tokenizer/lexicon.{end}") for end in ("u64", "f32"))
-        if keys is None or weights is None or len(keys) % 8 or len(weights) * 2 != len(keys):
-            raise self.fault(
-                "tokenizer/lexicon.u64", "missing, or not as many keys as tokenizer/lexicon.f32 has weights"
-            )
-        keys_R = np.frombuffer(keys, dtype="<u8").astype(np.uint64, copy=False)
-        z_R = np.frombuffer(weights, dtype="<f4").astype(np.float32, copy=False)
-        if (keys_R[1:] <= keys_R[:-1]).any():
-            raise self.fault("tokenizer/lexicon.u64", "the keys do not rise")
-        if not ((z_R > 0) & (z_R < np.inf)).all():
-            raise self.fault("tokenizer/lexicon.f32", "a weight is not a positive number")
-        return Lexicon(keys_R, z_R, lengths)
-
-    def integer(self, values: Mapping[str, Any], key: str, least: int, most: int) -> int:
-        value = values.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise self.fault("tokenizer/codec.json", f"{key} must be a whole number in [{least}, {most}]")
-        return value
-
-    def flag(self, values: Mapping[str, Any], key: str) -> bool:
-        value = values.get(key)
-        if not isinstance(value, bool):
-            raise self.fault("tokenizer/codec.json", f"{key} must be true or false")
-        return value
-
-    def choice(self, values: Mapping[str, Any], key: str, known: Sequence[str]) -> str:
-        value = values.get(key)
-        if not isinstance(value, str) or value not in known:
-            raise self.fault("tokenizer/codec.json", f"{key} must be one of {', '.join(known)}")
-        return value

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import DataError, OutputError
-from gatework.text.codec import Encoded
+from gatework.text.encoded import Encoded
 from gatework.text.lexicon import LexiconHits
 from gatework.text.pieces import Pieces
 from gatework.text.vocabulary import EMPTY
