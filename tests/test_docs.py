@@ -131,4 +131,5 @@ def test_every_recipe_is_read(monkeypatch, tmp_path):
     for path in recipes:
         recipe = load_recipe(path)
         assert recipe.data.train.startswith(str(tmp_path)), path.name
-        assert recipe.data.test is not None, f"{path.name}: a benchmark needs a test file"
+        if path.stem != "lm-shakespeare":  # known by its validation score alone
+            assert recipe.data.test is not None, f"{path.name}: a benchmark needs a test file"

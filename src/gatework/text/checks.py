@@ -122,9 +122,9 @@ class CheckReport:
             if one.format is not None:
                 yield f"  read as {one.format.describe()}"
             if one.examples:
-                yield f"  {one.examples:,} examples; labels: {_counts(one.labels)}"
-                characters = f"; characters: {_quantiles(one.characters)}" if one.characters else ""
-                yield f"  tokens a text: {_quantiles(one.tokens)}{characters}"
+                yield f"  {one.examples:,} examples" + (f"; labels: {_counts(one.labels)}" if one.labels else "")
+                said = {"tokens a text": one.tokens, "characters": one.characters}
+                yield "  " + "; ".join(f"{name}: {_quantiles(values)}" for name, values in said.items() if values)
             if one.spans:
                 yield f"  {sum(one.spans.values()):,} spans: {_counts(one.spans)}"
             yield from (f"  {note}" for note in one.notes)
