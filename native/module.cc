@@ -6,6 +6,10 @@ namespace gatework::crf {
 void bind(nanobind::module_& module);
 }
 
+namespace gatework::generate {
+void bind(nanobind::module_& module);
+}
+
 namespace gatework::recurrent {
 void bind(nanobind::module_& module);
 }
@@ -24,4 +28,5 @@ NB_MODULE(_native, module) {
     gatework::text::bind(module);
     gatework::threads::bind(module);
     gatework::crf::bind(module);
+    gatework::generate::bind(module);
 }

@@ -20,7 +20,7 @@ inline void require(bool condition, const char* message) {
 
 class View {
 public:
-    // type: 'f' float32, 'l' int64, 'i' int32, 'b' int8, 'Q' uint64, 'I' uint32, 'H' uint16, 'B' uint8 or bool
+    // type: 'f' float32, 'l' int64, 'i' int32, 'b' int8, 'Q' uint64, 'I' uint32, 'd' float64, 'H' uint16, 'B' uint8 or bool
     View(nanobind::handle array, char type, bool writable) {
         if (PyObject_GetBuffer(array.ptr(), &buffer_, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) != 0)
             throw nanobind::python_error();
@@ -33,6 +33,7 @@ public:
                            : type == 'i' ? is(4, 'i', 'l')
                            : type == 'b' ? is(1, 'b', 'b')
                            : type == 'Q' ? is(8, 'L', 'Q')
+                           : type == 'd' ? is(8, 'd', 'd')
                            : type == 'I' ? is(4, 'I', 'L')
                            : type == 'H' ? is(2, 'H', 'H')
                                          : is(1, 'B', '?');

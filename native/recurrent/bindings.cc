@@ -69,7 +69,8 @@ public:
     PackedWeights(const std::string& cell, const std::string& level, const std::string& precision, std::int64_t inputs,
                   std::int64_t units, std::int64_t outputs, nb::dict weights)
         : kernels_(level_named(level)) {
-        require(inputs > 0 && units > 0 && outputs > 0, "weights are empty");
+        // Without outputs there is no R: W x + b alone, through `step.project`.
+        require(inputs > 0 && units > 0 && outputs >= 0, "weights are empty");
         packed_.cell = cell_named(cell);
         packed_.precision = precision_named(precision);
         packed_.inputs = inputs;

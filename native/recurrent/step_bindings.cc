@@ -10,7 +10,7 @@
 #include "array.h"
 #include "buffers.h"
 #include "recurrent/bindings.h"
-#include "threads/pool.h"
+#include "recurrent/step_layer.h"
 #include "view.h"
 
 namespace nb = nanobind;
@@ -20,66 +20,7 @@ namespace gatework::recurrent {
 namespace {
 
 constexpr std::size_t kLongStep = 1 << 20;         // bytes of weights times sequences from which on other threads may run
-constexpr std::size_t kSplitInt8 = 1 << 20;        // bytes of weights that one core's cache does not hold
 constexpr int kKept = 4;
-
-struct StepLayer {
-    const Packed* packed;
-    const StepKernels* kernels;
-    std::int64_t H, P;  // padded
-    std::size_t weight_bytes;
-    int lanes;
-    Buffer h[2], c, scratch;
-    int now = 0;  // which h is the state
-    std::vector<const float*> x;
-    std::vector<const std::uint16_t*> halves;
-
-    float* state_h() { return reinterpret_cast<float*>(h[now].bytes()); }
-    float* state_c() { return reinterpret_cast<float*>(c.bytes()); }
-
-    void resize(std::int64_t rows) {
-        for (Buffer& one : h) one.reserve((std::size_t)(rows * P) * sizeof(float));
-        c.reserve((std::size_t)(rows * H) * sizeof(float));
-        scratch.reserve(kernels->scratch(*packed, rows));
-        x.assign((std::size_t)rows, nullptr);
-        halves.assign((std::size_t)rows, nullptr);
-        now = 0;
-        for (std::int64_t row = 0; row < rows; ++row) clear(row);
-    }
-    void clear(std::int64_t row) {
-        std::memset(state_h() + row * P, 0, (std::size_t)P * sizeof(float));
-        std::memset(state_c() + row * H, 0, (std::size_t)H * sizeof(float));
-    }
-    // Ranges of units for two threads and more: multiples of what a panel holds.
-    int parts(std::int64_t rows) const {
-        const std::int64_t wide = 4 * lanes;
-        if (H % wide != 0 || weight_bytes * (std::size_t)rows < kSplitInt8) return 1;
-        const int most = threads::count();
-        return (int)(H / wide < most ? H / wide : most);
-    }
-    void step(std::int64_t rows, bool projected, bool half) {
-        SingleStep io{rows, x.data(), half ? halves.data() : nullptr, projected || half, state_h(),
-                      reinterpret_cast<float*>(h[1 - now].bytes()), state_c(), scratch.bytes(), nullptr};
-        kernels->begin(*packed, io);
-        const int split = parts(rows);
-        if (split == 1) {
-            kernels->units(*packed, io, 0, H);
-        } else {
-            struct Work {
-                const StepLayer* layer;
-                const SingleStep* io;
-                int parts;
-            } work{this, &io, split};
-            threads::run(split, [](void* context, int part) {
-                const Work& w = *static_cast<Work*>(context);
-                const std::int64_t wide = 4 * w.layer->lanes, blocks = w.layer->H / wide;
-                w.layer->kernels->units(*w.layer->packed, *w.io, blocks * part / w.parts * wide, blocks * (part + 1) / w.parts * wide);
-            }, &work);
-        }
-        kernels->end(*packed, io);
-        now = 1 - now;
-    }
-};
 
 class Stepper {
 public:
@@ -89,14 +30,7 @@ public:
         require(nb::len(packed) > 0, "no layers");
         for (nb::handle one : packed) {
             const PackedLayer layer = packed_layer(one);
-            auto own = std::make_unique<StepLayer>();
-            own->packed = layer.packed;
-            own->kernels = &layer.kernels->step;
-            own->lanes = layer.kernels->lanes;
-            own->H = padded(layer.packed->units);
-            own->P = padded(layer.packed->outputs);
-            own->weight_bytes = packed_bytes(layer.packed->cell, layer.packed->precision, layer.packed->inputs,
-                                             layer.packed->units, layer.packed->outputs, false);
+            auto own = std::make_unique<StepLayer>(*layer.packed, *layer.kernels);
             bytes_ += own->weight_bytes;
             require(layers_.empty() || layers_.back()->packed->outputs == layer.packed->inputs,
                     "a layer does not take the outputs of the one below");

@@ -11,6 +11,7 @@ _I64 = npt.NDArray[np.int64]
 
 threads: ModuleType
 step: ModuleType
+generate: ModuleType
 text: ModuleType
 
 class Sentence:

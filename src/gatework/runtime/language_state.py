@@ -16,13 +16,12 @@ import numpy.typing as npt
 
 from gatework.core.errors import DataError
 from gatework.kernels import RecurrentState
+from gatework.kernels.generation import REMEMBERED as RECENT
 
 Int32 = npt.NDArray[np.int32]
 
 END = 2
 """Id of the end of a document, which is read before the first token of a text."""
-RECENT = 1024
-"""Ids that are remembered: what penalties of repetition look back on."""
 _MAGIC, _VERSION = b"GWLS", 1
 _HEAD = struct.Struct("<4sIIIQ")
 _DIRECTIONS = ("forward", "backward")

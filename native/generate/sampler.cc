@@ -1,0 +1,161 @@
+#include "generate/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace gatework::generate {
+
+namespace {
+
+std::uint64_t mixed(std::uint64_t x) {  // SplitMix64
+    x += 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+// exp(x) for x <= 0 to about 2e-7 of its value; 0 below -87. A plain loop around it becomes vector code.
+inline float exp_below(float x) {
+    const float bounded = x < -87.0f ? -87.0f : x;
+    const float n = bounded * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
+    const float whole = n - 12582912.0f;
+    const float r = (bounded - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    std::int32_t bits;
+    std::memcpy(&bits, &n, sizeof bits);
+    bits = (bits - 0x4B400000 + 127) << 23;
+    float scale;
+    std::memcpy(&scale, &bits, sizeof scale);
+    const float value = p * scale;
+    return x < -87.0f ? 0.0f : value;
+}
+
+}  // namespace
+
+double uniform(std::uint64_t seed, std::uint64_t position) {
+    return (double)(mixed(seed ^ mixed(position)) >> 11) * 0x1p-53;
+}
+
+float Sampler::log_sum(const float* values, std::int64_t count) {
+    float most = -std::numeric_limits<float>::infinity();
+    for (std::int64_t i = 0; i < count; ++i) most = values[i] > most ? values[i] : most;
+    terms_.resize((std::size_t)count);
+    float* terms = terms_.data();
+    for (std::int64_t i = 0; i < count; ++i) terms[i] = exp_below(values[i] - most);
+    double sum[4] = {0.0, 0.0, 0.0, 0.0};
+    for (std::int64_t i = 0; i < count; ++i) sum[i & 3] += (double)terms[i];
+    return most + (float)std::log((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+// Marks candidates that would make n-grams of the text, `length` long, come again.
+void Sampler::ban(const std::int32_t* candidates, std::int64_t count, const std::int32_t* recent, std::int64_t remembered,
+                  std::int64_t length) {
+    banned_.assign((std::size_t)count, 0);
+    const std::int64_t before = length - 1;
+    std::int64_t left = count;
+    for (std::int64_t start = 0; start + length <= remembered; ++start) {
+        if (!std::equal(recent + start, recent + start + before, recent + remembered - before)) continue;
+        const std::int32_t token = recent[start + before];
+        const std::int32_t* at = std::lower_bound(candidates, candidates + count, token);
+        if (at == candidates + count || *at != token || banned_[(std::size_t)(at - candidates)]) continue;
+        banned_[(std::size_t)(at - candidates)] = 1;
+        --left;
+    }
+    if (left == 0) banned_.assign((std::size_t)count, 0);  // something has to come
+}
+
+// Sets the weights of candidates to 0 that top_k, top_p or min_p leave out. Of equal ones the lower ids stay.
+void Sampler::keep_top(const Settings& settings) {
+    const auto count = (std::int64_t)weights_.size();
+    const double* weights = weights_.data();
+    const auto above = [weights](std::int32_t a, std::int32_t b) { return weights[a] > weights[b] || (weights[a] == weights[b] && a < b); };
+    double total = 0.0, most = 0.0;
+    order_.clear();
+    for (std::int64_t i = 0; i < count; ++i) {
+        if (weights[i] > 0.0) order_.push_back((std::int32_t)i);
+        most = std::max(most, weights[i]);
+    }
+    auto kept = (std::int64_t)order_.size();
+    if (settings.top_k > 0 && settings.top_k < kept) {
+        std::nth_element(order_.begin(), order_.begin() + settings.top_k, order_.end(), above);
+        kept = settings.top_k;
+    }
+    if (settings.top_p < 1.0) {
+        for (std::int64_t i = 0; i < kept; ++i) total += weights[order_[(std::size_t)i]];
+        // The most likely first, in ever larger portions: rarely are many needed.
+        double sum = 0.0;
+        std::int64_t needed = kept;
+        for (std::int64_t sorted = 0, portion = 64; sorted < kept && needed == kept; portion *= 8) {
+            const std::int64_t end = std::min(kept, sorted + portion);
+            std::partial_sort(order_.begin() + sorted, order_.begin() + end, order_.begin() + kept, above);
+            for (; sorted < end; ++sorted) {
+                sum += weights[order_[(std::size_t)sorted]];
+                if (sum >= settings.top_p * total) {
+                    needed = sorted + 1;
+                    break;
+                }
+            }
+        }
+        kept = needed;
+    }
+    std::vector<double>& all = weights_;
+    for (auto i = (std::size_t)kept; i < order_.size(); ++i) all[(std::size_t)order_[i]] = 0.0;
+    for (std::int64_t i = 0; i < kept; ++i) {
+        double& weight = all[(std::size_t)order_[(std::size_t)i]];
+        if (weight < settings.min_p * most) weight = 0.0;
+    }
+}
+
+Choice Sampler::choose(const float* logits, float log_sum, const std::int32_t* candidates, std::int64_t count,
+                       const std::int32_t* recent, std::int64_t remembered, const Settings& settings, double u) {
+    scores_.resize((std::size_t)count);
+    float* scores = scores_.data();
+    for (std::int64_t i = 0; i < count; ++i) scores[i] = logits[candidates[i]] - log_sum;
+    if (settings.repetition_penalty != 1.0) {
+        const auto penalty = (float)settings.repetition_penalty;
+        banned_.assign((std::size_t)count, 0);
+        for (std::int64_t k = 0; k < remembered; ++k) {
+            const std::int32_t* at = std::lower_bound(candidates, candidates + count, recent[k]);
+            if (at != candidates + count && *at == recent[k]) banned_[(std::size_t)(at - candidates)] = 1;
+        }
+        for (std::int64_t i = 0; i < count; ++i)
+            if (banned_[(std::size_t)i]) scores[i] *= penalty;
+    }
+    if (settings.no_repeat > 0) {
+        ban(candidates, count, recent, remembered, settings.no_repeat);
+        for (std::int64_t i = 0; i < count; ++i)
+            if (banned_[(std::size_t)i]) scores[i] = -std::numeric_limits<float>::infinity();
+    }
+    std::int64_t best = 0;
+    for (std::int64_t i = 1; i < count; ++i)
+        if (scores[i] > scores[best]) best = i;
+    std::int64_t chosen = best;
+    if (settings.temperature > 0.0) {
+        weights_.resize((std::size_t)count);
+        terms_.resize((std::size_t)count);
+        float* terms = terms_.data();
+        const float most = scores[best], cold = (float)(1.0 / settings.temperature);
+        for (std::int64_t i = 0; i < count; ++i) terms[i] = exp_below((scores[i] - most) * cold);
+        for (std::int64_t i = 0; i < count; ++i) weights_[(std::size_t)i] = (double)terms[i];
+        if (settings.top_k > 0 || settings.top_p < 1.0 || settings.min_p > 0.0) keep_top(settings);
+        double total = 0.0, reached = 0.0;
+        for (const double weight : weights_) total += weight;
+        for (std::int64_t i = 0; i < count; ++i) {
+            if (weights_[(std::size_t)i] == 0.0) continue;
+            chosen = i;
+            reached += weights_[(std::size_t)i];
+            if (reached > u * total) break;
+        }
+    }
+    return {candidates[chosen], chosen, logits[candidates[chosen]] - log_sum};
+}
+
+}  // namespace gatework::generate
