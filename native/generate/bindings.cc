@@ -249,6 +249,7 @@ public:
         request.settings.min_p = nb::cast<double>(given["min_p"]);
         request.settings.repetition_penalty = nb::cast<double>(given["repetition_penalty"]);
         request.settings.no_repeat = nb::cast<std::int64_t>(given["no_repeat"]);
+        request.settings.exempt = nb::cast<std::int32_t>(given["exempt"]);
         if (!given["automaton"].is_none()) request.automaton = &nb::cast<TokenAutomaton&>(given["automaton"]).automaton();
         if (!given["stop"].is_none()) request.stop = &nb::cast<Table&>(given["stop"]).dfa();
 
@@ -481,7 +482,10 @@ private:
     }
 
     bool stops(Text& text, std::int32_t token, const Dfa& stop) const {
-        for (const std::uint8_t* byte = vocabulary_->begin(token); byte < vocabulary_->end(token); ++byte) {
+        const bool fresh = vocabulary_->spaced && (text.written == 1 || vocabulary_->feeds(text.recent[text.recent.size() - 2]));
+        const std::uint8_t* byte = vocabulary_->begin(token);
+        if (fresh && byte < vocabulary_->end(token) && *byte == ' ') ++byte;  // dropped there
+        for (; byte < vocabulary_->end(token); ++byte) {
             text.stop = stop.step(text.stop, *byte);
             if (text.stop == kDead) text.stop = 0;
             if (stop.accept[text.stop]) return true;

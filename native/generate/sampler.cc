@@ -57,13 +57,14 @@ float Sampler::log_sum(const float* values, std::int64_t count) {
 
 // Marks candidates that would make n-grams of the text, `length` long, come again.
 void Sampler::ban(const std::int32_t* candidates, std::int64_t count, const std::int32_t* recent, std::int64_t remembered,
-                  std::int64_t length) {
+                  std::int64_t length, std::int32_t exempt) {
     banned_.assign((std::size_t)count, 0);
     const std::int64_t before = length - 1;
     std::int64_t left = count;
     for (std::int64_t start = 0; start + length <= remembered; ++start) {
         if (!std::equal(recent + start, recent + start + before, recent + remembered - before)) continue;
         const std::int32_t token = recent[start + before];
+        if (token == exempt) continue;
         const std::int32_t* at = std::lower_bound(candidates, candidates + count, token);
         if (at == candidates + count || *at != token || banned_[(std::size_t)(at - candidates)]) continue;
         banned_[(std::size_t)(at - candidates)] = 1;
@@ -123,6 +124,7 @@ Choice Sampler::choose(const float* logits, float log_sum, const std::int32_t* c
         const auto penalty = (float)settings.repetition_penalty;
         banned_.assign((std::size_t)count, 0);
         for (std::int64_t k = 0; k < remembered; ++k) {
+            if (recent[k] == settings.exempt) continue;
             const std::int32_t* at = std::lower_bound(candidates, candidates + count, recent[k]);
             if (at != candidates + count && *at == recent[k]) banned_[(std::size_t)(at - candidates)] = 1;
         }
@@ -130,7 +132,7 @@ Choice Sampler::choose(const float* logits, float log_sum, const std::int32_t* c
             if (banned_[(std::size_t)i]) scores[i] *= penalty;
     }
     if (settings.no_repeat > 0) {
-        ban(candidates, count, recent, remembered, settings.no_repeat);
+        ban(candidates, count, recent, remembered, settings.no_repeat, settings.exempt);
         for (std::int64_t i = 0; i < count; ++i)
             if (banned_[(std::size_t)i]) scores[i] = -std::numeric_limits<float>::infinity();
     }

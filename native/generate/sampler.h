@@ -12,7 +12,8 @@ struct Settings {
     double temperature = 1.0;  // 0: the most likely token
     std::int64_t top_k = 0;    // 0 for all
     double top_p = 1.0, min_p = 0.0, repetition_penalty = 1.0;
-    std::int64_t no_repeat = 0;  // longest n-gram that may not come again; 0 for any
+    std::int64_t no_repeat = 0;  // length of n-grams that may not come again; 0 for any
+    std::int32_t exempt = -1;    // a token that penalties and n-grams leave alone
 };
 
 // A number in [0, 1) for a place of a text.
@@ -27,7 +28,7 @@ struct Choice {
 // Reused from token to token; one thread at a time.
 class Sampler {
 public:
-    // logits (V), of which those of `clusters` begin their own softmax; see `normalise`.
+    // logits (V) and the log of the sum of their exp.
     // candidates: rising ids, at least one; recent: the text so far, newest last.
     Choice choose(const float* logits, float log_sum, const std::int32_t* candidates, std::int64_t count,
                   const std::int32_t* recent, std::int64_t remembered, const Settings& settings, double u);
@@ -37,7 +38,7 @@ public:
 
 private:
     void ban(const std::int32_t* candidates, std::int64_t count, const std::int32_t* recent, std::int64_t remembered,
-             std::int64_t length);
+             std::int64_t length, std::int32_t exempt);
     void keep_top(const Settings& settings);
 
     std::vector<float> scores_, terms_;

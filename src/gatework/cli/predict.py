@@ -130,7 +130,7 @@ def _streamed(
     opened: Model, source: str | None, is_text: bool, top_k: int | None, threshold: float | None
 ) -> Iterator[list[Any]]:
     """Answers to all of the input as one running text, as they are due."""
-    options = {"threshold": threshold} | ({"top_k": top_k} if (top_k or 1) > 1 else {})
+    options: dict[str, Any] = {"threshold": threshold} | ({"top_k": top_k} if (top_k or 1) > 1 else {})
     with opened.stream(**options) as stream:
         for piece in _pieces(source, is_text):
             yield stream.feed(piece)

@@ -247,7 +247,9 @@ class Generator:
             _finish(text, order)
 
     def _stops(self, text: Writing, token: int, stop: Dfa) -> bool:
-        for byte in self._pieces.raw[token]:
+        raw = self._pieces.raw[token]
+        fresh = text.written == 1 or self._pieces.raw[text.recent[-2]] == b"\n"
+        for byte in raw.removeprefix(b" ") if self._pieces.spaced and fresh else raw:
             text.stop = int(stop.table[text.stop, stop.classes[byte]])
             if stop.accept[text.stop]:
                 return True
@@ -268,6 +270,7 @@ def _finish(text: Writing, order: Order) -> None:
     """Say so where the text is at its end before anything is predicted."""
     if text.written >= order.most:
         text.reason = LENGTH
-    elif order.automaton is not None and order.automaton.accepts(text.automaton):
-        if text.written >= order.fewest and not _allowed(text, order)[0]:
-            text.reason = CONSTRAINT
+    elif order.automaton is None or not order.automaton.accepts(text.automaton) or text.written < order.fewest:
+        return
+    elif not _allowed(text, order)[0]:
+        text.reason = CONSTRAINT

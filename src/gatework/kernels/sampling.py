@@ -37,6 +37,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     no_repeat: int = 0
     """Length of n-grams that may not come again, 0 for any length; ignored where nothing else could come."""
+    exempt: int = -1
+    """A token that penalties and n-grams leave alone."""
 
 
 def uniform(seed: int, position: int) -> float:
@@ -60,9 +62,11 @@ def adjusted(log_p_N: Any, candidates_N: Any, recent: Any, settings: Sampling) -
     """Scores of the candidates after penalties; `recent` is the text so far, the newest id last."""
     scores_N = np.array(log_p_N, dtype=np.float64)
     if settings.repetition_penalty != 1.0:
-        scores_N[np.isin(candidates_N, recent)] *= settings.repetition_penalty
+        seen = np.isin(candidates_N, recent) & (np.asarray(candidates_N) != settings.exempt)
+        scores_N[seen] *= settings.repetition_penalty
     if settings.no_repeat:
         banned = np.isin(candidates_N, _repeats(list(recent), settings.no_repeat))
+        banned &= np.asarray(candidates_N) != settings.exempt
         if not banned.all():
             scores_N[banned] = -np.inf
     return scores_N

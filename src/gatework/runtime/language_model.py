@@ -20,6 +20,8 @@ from gatework.core.architecture import Architecture
 from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.core.tensors import TensorFile
 from gatework.kernels import Packed, RecurrentState
+from gatework.kernels.automaton import Pieces
+from gatework.kernels.generation import Generator, Head
 from gatework.runtime.encoder import GROUP_TOKENS
 from gatework.runtime.language_state import LanguageState
 from gatework.runtime.next_token import NextToken
@@ -44,7 +46,7 @@ class LanguageModel:
             raise BundleError(f"{source}: the network has no head next_token. Export the model again.")
         check_shapes(architecture, weights, source=source)
         self.architecture, self.language = architecture, architecture.language
-        self._source = source
+        self._source, self._precision = source, precision
         self._embedding = Table(weights, "embedding.weight", source=source)
         self.head = NextToken(architecture, weights)
         self._stacks = {
@@ -81,20 +83,55 @@ class LanguageModel:
         direction: str | None = None,
     ) -> tuple[list[Float32], list[LanguageState]]:
         """`nll` of several texts, those of like length run together; the same numbers, in the order of the texts."""
+        nats: list[Float32] = [np.empty(len(text), dtype=np.float32) for text in texts]
+        return nats, self._all(texts, states, direction, nats)
+
+    def advance(self, texts: Sequence[IntArray], states: Sequence[LanguageState] | None = None) -> list[LanguageState]:
+        """The states after texts, read forward; as `nlls`, without the work of the head."""
+        return self._all(texts, states, "forward", None)
+
+    def _all(
+        self,
+        texts: Sequence[IntArray],
+        states: Sequence[LanguageState] | None,
+        direction: str | None,
+        nats: list[Float32] | None,
+    ) -> list[LanguageState]:
         way = self._direction(states[0].direction if states and direction is None else direction)
         starts = list(states) if states is not None else [self.start(way)] * len(texts)
         ids = [self._checked(text) for text in texts]
         for state in starts:
             self.check_state(state, way)
-        nats: list[Float32] = [np.empty(len(text), dtype=np.float32) for text in ids]
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
         for first in range(0, len(order), MAX_BATCH):
             chosen = [index for index in order[first : first + MAX_BATCH] if len(ids[index])]
             if chosen:
-                self._group(
-                    [ids[i] for i in chosen], [starts[i] for i in chosen], [nats[i] for i in chosen], chosen, starts
-                )
-        return nats, starts
+                own = None if nats is None else [nats[place] for place in chosen]
+                self._group([ids[place] for place in chosen], own, chosen, starts)
+        return starts
+
+    def generator(self, pieces: Pieces, candidates: Sequence[int], end: int) -> Generator:
+        """What writes texts forward. Raises ConfigError: the model reads backwards alone."""
+        way = self._direction("forward")
+        head = Head(
+            table_VW=self.head.table_VW,
+            bias_V=self.head.bias_V,
+            projection_WP=self.head.projections.get(way),
+            cluster_KW=self.head.cluster_KW if self.language.cutoffs else None,
+            cluster_bias_K=self.head.cluster_bias_K if self.language.cutoffs else None,
+            cutoffs=self.language.cutoffs,
+            log_p=lambda y_NP: self.head.log_p(y_NP, way),
+        )
+        return Generator(
+            self._stacks[way],
+            self._embedding[np.arange(self.architecture.vocabulary)],
+            head,
+            pieces,
+            residual=self.architecture.encoder.residual,
+            candidates=candidates,
+            end=end,
+            precision=self._precision,
+        )
 
     def check_state(self, state: LanguageState, direction: str) -> None:
         """Raise DataError unless `state` is one of this model and direction."""
@@ -124,14 +161,13 @@ class LanguageModel:
     def _group(
         self,
         ids: list[npt.NDArray[np.int64]],
-        starts: list[LanguageState],
-        nats: list[Float32],
+        nats: list[Float32] | None,
         places: list[int],
         states: list[LanguageState],
     ) -> None:
         """Texts of falling length, none empty: their nats are written into `nats`, their states to their places."""
-        way = starts[0].direction
-        lengths_B = np.array([len(text) for text in ids])
+        starts = [states[place] for place in places]
+        way, lengths_B = starts[0].direction, np.array([len(text) for text in ids])
         recurrent = RecurrentState.stack([state.recurrent for state in starts])
         last = np.array([state.last for state in starts])
         first = 0
@@ -143,11 +179,12 @@ class LanguageModel:
                 wanted_TB[:steps, b] = ids[b][first : first + steps]
             read_TB = np.concatenate([last[None], wanted_TB[:-1]])
             y_TBP, recurrent = self.read(read_TB, steps_B, recurrent, way)
-            real_TB = np.arange(time)[:, None] < steps_B
-            some = np.empty(real_TB.shape, dtype=np.float32)
-            some[real_TB] = self.head.nats(y_TBP[real_TB], wanted_TB[real_TB], way)
-            for b, steps in enumerate(steps_B.tolist()):
-                nats[b][first : first + steps] = some[:steps, b]
+            if nats is not None:
+                real_TB = np.arange(time)[:, None] < steps_B
+                some = np.empty(real_TB.shape, dtype=np.float32)
+                some[real_TB] = self.head.nats(y_TBP[real_TB], wanted_TB[real_TB], way)
+                for b, steps in enumerate(steps_B.tolist()):
+                    nats[b][first : first + steps] = some[:steps, b]
             first += time
             for b in np.flatnonzero(lengths_B <= first).tolist():
                 states[places[b]] = starts[b].after(recurrent.select([b]), ids[b])

@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
-from gatework.core.errors import BundleError, ConfigError, DataError
+from gatework.core.errors import BundleError, ConfigError, DataError, nearest
 from gatework.runtime.language_model import LanguageModel
+from gatework.runtime.language_state import LanguageState
 from gatework.runtime.network import Network
 from gatework.runtime.stream import Stream
 from gatework.runtime.tagger import Tagger
+from gatework.runtime.writer import Writer
+from gatework.runtime.writing import Options, Scored
 from gatework.tasks import TASKS, Codec, Task
 
 Float32 = npt.NDArray[np.float32]
@@ -52,6 +55,7 @@ class Model:
         self.codec: Codec = self._task.open_codec(bundle.config, bundle.entries, source=bundle.source)
         self.codec.use(kernels.ngram_search())
         self.network = self._open_network(precision)
+        self._writer = Writer(self.network, self.codec.text) if bundle.architecture.language is not None else None  # type: ignore[attr-defined]
 
     def _open_network(self, precision: str) -> Any:
         """A `Network`, a `Tagger` or a `LanguageModel`, as the architecture has its head."""
@@ -105,7 +109,7 @@ class Model:
             answers += self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
         return answers
 
-    def stream(self, **options: Any) -> Stream:
+    def stream(self, prompt: str | None = None, *, state: Any = None, **options: Any) -> Any:
         """Answers for running text that comes in pieces, in memory that does not grow with it.
 
         with model.stream() as stream:
@@ -113,13 +117,82 @@ class Model:
                 for answer in stream.feed(piece): ...
             for answer in stream.end(): ...
 
+        Of a language model: what follows a prompt, as it is written.
+
+        stream = model.stream("To be", max_tokens=100)
+        for piece in stream: ...
+        stream.result                     # a Generated, with the state to go on from
+
         Args:
-            options: of the task, such as `threshold`.
+            prompt, state: of a language model alone, as in `generate`.
+            options: of the task, such as `threshold`; of a language model, those of `generate` but beams and count.
         Raises: ConfigError: the task answers whole texts alone, or an option is unknown or makes no sense here.
         """
+        if self._writer is not None:
+            states = self._states(state, 1)
+            return self._writer.stream(prompt or "", _writing(options), states[0] if states else None)
+        if prompt is not None or state is not None:
+            raise ConfigError(f"stream: the task {self.task} takes no prompt. Feed it text: model.stream().feed(text).")
         if not isinstance(self.network, Tagger):
             raise ConfigError(f"stream: the task {self.task} answers whole texts. Use predict.")
         return Stream(self.network, self.codec, options)
+
+    def generate(self, prompt: str | Sequence[str] = "", *, state: Any = None, **options: Any) -> Any:
+        """What a language model writes after a prompt.
+
+        Args:
+            prompt: a string, or several.
+            state: what to go on from instead of the start of a document: the `state` of an earlier answer, or its
+                bytes; with several prompts one for each.
+            options: see `runtime.writing.Options`: max_tokens, stop, temperature, top_k, top_p, min_p,
+                repetition_penalty, no_repeat, beams, count, seed, constraint.
+        Returns: a `Generated`; with `count` above 1 a list of them; for several prompts a list of such answers.
+        Raises: ConfigError: an option is unknown, out of range, or contradicts another; the model writes no text.
+            DataError: a prompt is no string, or the state is of another model.
+        """
+        writer = self._language("generate")
+        prompts = [prompt] if isinstance(prompt, str) else _strings("generate", prompt)
+        chosen = _writing(options)
+        answers = writer.generate(prompts, chosen, self._states(state, len(prompts)))
+        each = [answer[0] for answer in answers] if chosen.count == 1 else answers
+        return each[0] if isinstance(prompt, str) else each
+
+    def score(self, texts: str | Iterable[str], *, end: bool | None = None) -> Any:
+        """How likely texts are to a language model, each as a document of its own.
+
+        Args:
+            texts: a string, or several.
+            end: whether the end of the document counts as a token; None: where the model learnt from documents that
+                end.
+        Returns: a `Scored`, or a list of them.
+        Raises: ConfigError: the model is no language model. DataError: something is no string.
+        """
+        writer = self._language("score")
+        ends = self.bundle.config["decode"].get("documents") != "file" if end is None else end
+        if isinstance(texts, str):
+            return writer.score([texts], end=ends)[0]
+        found: list[Scored] = []
+        stream = iter(_strings("score", texts))
+        while chunk := list(islice(stream, CHUNK)):
+            found += writer.score(chunk, end=ends)
+        return found
+
+    def _language(self, what: str) -> Writer:
+        if self._writer is None:
+            raise ConfigError(f"{what}: the task {self.task} writes no text. Train a model with the task lm.")
+        return self._writer
+
+    def _states(self, given: Any, count: int) -> list[LanguageState] | None:
+        """States that a caller gave, one for each of `count` prompts."""
+        if given is None:
+            return None
+        several = list(given) if isinstance(given, list | tuple) else [given]
+        states = [LanguageState.from_bytes(one) if isinstance(one, bytes | bytearray) else one for one in several]
+        if len(states) != count or not all(isinstance(one, LanguageState) for one in states):
+            raise DataError(f"state: wanted {count} as an answer of `generate` has them, got {given!r:.60}.")
+        for one in states:
+            self.network.check_state(one, "forward")
+        return states
 
     def logits(self, texts: Iterable[str]) -> Float32:
         """What a network with one answer a text says of each, before any temperature or threshold, (B, C)."""
@@ -190,6 +263,22 @@ def _examples(texts: Iterable[str | Sequence[str]]) -> Iterator[str | Sequence[s
             yield text
 
     return checked()
+
+
+def _strings(what: str, texts: Any) -> list[str]:
+    """Several strings. Raises DataError where they are none."""
+    given: list[Any] = list(texts) if isinstance(texts, Iterable) else [None]
+    for number, text in enumerate(given):
+        if not isinstance(text, str):
+            raise DataError(f"{what}: text {number} is of type {type(text).__name__}, not a string.")
+    return given
+
+
+def _writing(options: Mapping[str, Any]) -> Options:
+    known = Options.__dataclass_fields__
+    if unknown := sorted(set(options) - set(known)):
+        raise ConfigError(f"generate: the option {unknown[0]!r:.40} is unknown. {nearest(unknown[0], known)}")
+    return Options(**options)
 
 
 def _options(settings: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:

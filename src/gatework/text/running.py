@@ -98,9 +98,10 @@ class RunningCodec:
         self.pieces = tuple(shown)
         """The text each id adds; none for padding, the end and single bytes. With `spaced`, the blank at the beginning
         of a text and of a line is dropped."""
-        self._raw = [piece.encode() for piece in self.pieces]
+        self.raw = [piece.encode() for piece in self.pieces]
         for value, index in enumerate(self._bytes):
-            self._raw[index] = bytes([value])
+            self.raw[index] = bytes([value])
+        """The same as UTF-8, and the byte of each that is one."""
         self._table = _table(self._ids) if unit == "char" else np.zeros(0, dtype=np.int32)
         self._cache: dict[str, tuple[int, ...]] = {}
 
@@ -159,7 +160,7 @@ class RunningCodec:
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
         """The text of ids; padding and ends add nothing, bytes that are no UTF-8 give U+FFFD."""
-        raw = self._raw
+        raw = self.raw
         text = b"".join([raw[index] for index in np.asarray(ids, dtype=np.int64).tolist()]).decode("utf-8", "replace")
         return text.replace("\n ", "\n").removeprefix(" ") if self.spaced else text
 

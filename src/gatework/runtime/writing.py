@@ -1,0 +1,238 @@
+"""Options of writing with a language model, what comes of it, and the constraints of a vocabulary.
+
+options = Options(max_tokens=50, temperature=0.8, constraint=Constraint(pattern="..."))
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+from gatework.core.automaton import Constraint, Dfa, finder
+from gatework.core.errors import ConfigError
+from gatework.kernels.automaton import FAR, MOST_WAYS, Lifted, Pieces, lift
+from gatework.kernels.generation import Order
+from gatework.kernels.sampling import Sampling
+from gatework.runtime.language_state import END, LanguageState
+
+MOST_TOKENS = 1 << 30
+MOST_COUNT = 1 << 16
+MOST_STOPS = 1 << 15
+"""Characters of all stop strings together."""
+KEPT = 16
+"""Lifted constraints that are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generated:
+    """A text that was written."""
+
+    text: str
+    """Without the prompt, the end of the document, and the stop string."""
+    tokens: tuple[int, ...]
+    """Its ids; with a stop string, those of it too."""
+    log_p: float
+    """Nats of all that was written, an end of the document included, as the model has them: before temperature, masks
+    and penalties."""
+    reason: str
+    """Why it ended: "end" (of the document), "length" (max_tokens), "stop" (a stop string), "constraint" (nothing
+    further is allowed)."""
+    state: LanguageState
+    """To go on from here: `generate("", state=...)`."""
+    seed: int | None
+    """What the draws came from; None where nothing was drawn."""
+    unknown: int = 0
+    """Tokens of the prompt that the model does not know."""
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {"text": self.text, "tokens": len(self.tokens), "log_p": self.log_p, "reason": self.reason}
+        return values | {"seed": self.seed, "unknown": self.unknown}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """How likely a text is."""
+
+    log_p: float
+    """Nats."""
+    tokens: int
+    """That were counted, an end of the document included."""
+    unknown: int = 0
+    """Of them, those the model does not know."""
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean nats of a token; 1 of a text without tokens."""
+        return math.exp(min(-self.log_p / max(self.tokens, 1), 700.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {"log_p": self.log_p, "tokens": self.tokens, "perplexity": self.perplexity}
+        return values | {"unknown": self.unknown}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be asked of a generation. Raises ConfigError naming an option that is out of range or does not fit."""
+
+    max_tokens: int = 256
+    """Tokens to write at most."""
+    stop: str | Sequence[str] = ()
+    """Strings that end a text where they appear."""
+    temperature: float = 1.0
+    """Below 1 more likely tokens, above 1 less likely ones; 0 for the most likely one each time."""
+    top_k: int | None = None
+    """Draw among that many of the most likely tokens."""
+    top_p: float | None = None
+    """Draw among the most likely tokens that together reach this probability."""
+    min_p: float | None = None
+    """Draw among tokens at least this many times as likely as the most likely one."""
+    repetition_penalty: float = 1.0
+    """log p of tokens that came before (the last 1,024 are looked at) is multiplied by it; above 1 they come less."""
+    no_repeat: int | None = None
+    """No sequence of that many tokens comes twice (in the last 1,024), unless nothing else is allowed."""
+    beams: int = 1
+    """From 2 on: search for the most likely text, that many kept at a time; nothing is drawn."""
+    count: int = 1
+    """Texts for each prompt; with beams, the best ones found."""
+    seed: int | None = None
+    """Of the draws; None draws one, which the answer names."""
+    constraint: Constraint | str | Mapping[str, Any] | None = None
+    """What the text has to be: a `Constraint`, its parts by name, or a regular expression."""
+
+    def __post_init__(self) -> None:
+        _whole("max_tokens", self.max_tokens, 0, MOST_TOKENS)
+        _whole("count", self.count, 1, MOST_COUNT)
+        _whole("beams", self.beams, 1, 1 << 12)
+        for name, least in (("top_k", 1), ("no_repeat", 1), ("seed", 0)):
+            if (value := getattr(self, name)) is not None:
+                _whole(name, value, least, 2**64 - 1 if name == "seed" else MOST_TOKENS)
+        if self.temperature != 0:
+            _number("temperature", self.temperature, 1e-3, 1e3)
+        _number("repetition_penalty", self.repetition_penalty, 1e-2, 1e2)
+        for name in ("top_p", "min_p"):
+            if (value := getattr(self, name)) is not None:
+                _number(name, value, 1e-9, 1.0)
+        stops: tuple[Any, ...] = self.stops
+        if not all(isinstance(stop, str) and stop for stop in stops):
+            raise ConfigError(f"stop must be strings, and no empty ones, got {self.stop!r:.60}.")
+        if sum(map(len, self.stops)) > MOST_STOPS:
+            raise ConfigError(f"stop has more than {MOST_STOPS:,} characters in all.")
+        if self.beams > 1:
+            self._check_beams()
+        if self.constraint is not None and self.stops:
+            raise ConfigError("stop and constraint do not go together. Let the pattern say where the text ends.")
+        object.__setattr__(self, "constraint", _constraint(self.constraint))
+
+    def _check_beams(self) -> None:
+        drawing = {"temperature": 1.0, "top_k": None, "top_p": None, "min_p": None, "repetition_penalty": 1.0}
+        if other := [name for name, default in drawing.items() if getattr(self, name) != default]:
+            raise ConfigError(f"{other[0]} and beams do not go together: beams search, they do not draw. Drop one.")
+        if self.stops:
+            raise ConfigError("stop and beams do not go together. Drop one, or use a constraint.")
+        if self.count > self.beams:
+            raise ConfigError(f"count is {self.count}, but {self.beams} beams find no more than {self.beams} texts.")
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance."""
+        return self.beams == 1 and self.temperature > 0
+
+    def seeded(self) -> Options:
+        """The same with a seed."""
+        return replace(self, seed=secrets.randbits(32)) if self.seed is None else self
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=float(self.temperature),
+            top_k=self.top_k or 0,
+            top_p=float(self.top_p or 1.0),
+            min_p=float(self.min_p or 0.0),
+            repetition_penalty=float(self.repetition_penalty),
+            no_repeat=self.no_repeat or 0,
+            exempt=END,
+        )
+
+
+class Constraints:
+    """Constraints lifted to the tokens of one vocabulary, the latest ones kept. Any threads may share it."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces = pieces
+        self._kept: dict[tuple[Constraint, int], Lifted] = {}
+        self._lock = Lock()
+
+    def order(self, options: Options) -> Order:
+        """What the kernels are asked for. Raises ConfigError: no text satisfies the constraint, or none within
+        max_tokens."""
+        stop: Dfa | None = finder(options.stops) if options.stops else None
+        if options.constraint is None:
+            return Order(sampling=options.sampling, most=options.max_tokens, stop=stop)
+        assert isinstance(options.constraint, Constraint)  # made so by Options
+        fewest, most = options.constraint.tokens or (0, None)
+        if fewest > options.max_tokens:
+            raise ConfigError(
+                f"constraint: tokens from {fewest} and max_tokens {options.max_tokens} contradict each other."
+            )
+        most = options.max_tokens if most is None else min(most, options.max_tokens)
+        lifted = self._lifted(options.constraint, most if fewest else 0)
+        if not lifted.within(lifted.start, fewest, most):
+            raise ConfigError(_too_long(lifted.distance(lifted.start), fewest, most))
+        return Order(sampling=options.sampling, most=most, fewest=fewest, automaton=lifted)
+
+    def _lifted(self, constraint: Constraint, counted: int) -> Lifted:
+        key = (constraint, counted)
+        with self._lock:
+            if key not in self._kept:
+                made = lift(constraint.dfa, self.pieces)
+                if counted:
+                    if made.states * (counted + 2) > MOST_WAYS:
+                        raise ConfigError("constraint: too large for a least number of tokens. Lower max_tokens.")
+                    made.count_ways(counted)
+                if len(self._kept) >= KEPT:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key] = made
+            return self._kept[key]
+
+
+def _too_long(shortest: int, fewest: int, most: int) -> str:
+    if shortest == FAR:
+        return "constraint: the model has no tokens to write any text that satisfies it. Change the constraint."
+    if shortest > most:
+        return (
+            f"constraint: the shortest text that satisfies it has {shortest} tokens, but no more than {most} are "
+            "allowed. Raise max_tokens, or change the constraint."
+        )
+    return f"constraint: no text of {fewest} to {most} tokens satisfies its other parts. Change one of them."
+
+
+def _constraint(given: Any) -> Constraint | None:
+    if given is None or isinstance(given, Constraint):
+        return given
+    if isinstance(given, str):
+        return Constraint(pattern=given)
+    if isinstance(given, Mapping):
+        known = Constraint.__dataclass_fields__
+        if unknown := sorted(set(given) - set(known)):
+            raise ConfigError(f"constraint: {unknown[0]!r:.40} is unknown. Known: {', '.join(known)}.")
+        return Constraint(**given)
+    raise ConfigError(f"constraint must be a Constraint, its parts by name, or a pattern, got {given!r:.60}.")
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ConfigError(f"{name} must be a whole number from {least} to {most}, got {value!r:.40}.")
+
+
+def _number(name: str, value: Any, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ConfigError(f"{name} must be a number from {least:g} to {most:g}, got {value!r:.40}.")
