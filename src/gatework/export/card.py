@@ -9,7 +9,7 @@ from gatework.core.architecture import Architecture
 
 MOST_LABELS = 20
 """Labels named on the card."""
-SHOWN = ("accuracy", "precision", "recall", "f1", "f1_macro", "ece", "nll")
+SHOWN = ("accuracy", "precision", "recall", "f1", "f1_macro", "ece", "nll", "perplexity", "bits_per_char")
 
 
 def model_card(
@@ -42,7 +42,7 @@ def _head(name: str, config: Mapping[str, Any], storage: str) -> Iterator[str]:
     yield "```python"
     yield "import gatework"
     yield f'model = gatework.load("{_plain(name)}.gw")'
-    yield 'model.predict("...")'
+    yield 'model.generate("...")' if config["task"] == "lm" else 'model.predict("...")'
     yield "```"
     if config.get("command"):
         yield ""
@@ -101,6 +101,13 @@ def _network(a: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
     if a.lexicon_rows:
         yield f"- {a.lexicon_rows:,} words of a lexicon, vectors of {a.lexicon_embedding}"
     layers = f"- {encoder.layers} x {encoder.cell}, {encoder.units} units, {ways}"
+    if a.language is not None:
+        reading = " and ".join(a.language.directions)
+        yield f"- {encoder.layers} x {encoder.cell}, {encoder.units} units, reading {reading}"
+        table = "the token vectors" if a.language.tied else "a table of their own"
+        clusters = f", in {len(a.language.cutoffs) + 1} clusters by frequency" if a.language.cutoffs else ""
+        yield f"- the next token by a softmax over {table}{clusters}"
+        return
     if a.head == "per_step":
         if a.ngram_rows:
             yield f"- {a.ngram_rows:,} n-grams and features of tokens, vectors of {a.ngram_embedding}"
@@ -119,15 +126,23 @@ def _limits(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
     yield ""
     yield "## Limits"
     yield ""
+    if config["task"] == "lm":
+        yield "The model knows its training data only: what it writes is like them, may repeat them, and may be untrue."
+        yield from _unmeasured(metrics)
+        return
     yield "The model knows its training data only. Texts of another kind, language or time get an answer all the same,"
     empty = "" if config["task"] == "tag" else " A text without a token is answered with the label shares of training."
     yield f"and it may be wrong with a high score.{empty}"
-    if not any(part.startswith("test") for part in metrics):
-        yield "No test data was given, so the scores above, if any, are on data that training has seen or chosen by."
+    yield from _unmeasured(metrics)
     inferred = config.get("facts", {}).get("inferred")
     if isinstance(inferred, list | tuple) and inferred:
         yield ""
         yield f"Inferred from the data: {'; '.join(_plain(sentence) for sentence in inferred)}."
+
+
+def _unmeasured(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if not any(part.startswith("test") for part in metrics):
+        yield "No test data was given, so the scores above, if any, are on data that training has seen or chosen by."
 
 
 def _number(values: Any, name: str) -> float | None:

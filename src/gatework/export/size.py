@@ -107,7 +107,7 @@ class _Sizes:
             self.words, self._special = len(words), prepared.architecture.vocabulary - len(words)
             lengths = (len(json.dumps(word, ensure_ascii=False).encode()) + 1 for word in words)
             self._lengths = [0, *accumulate(lengths)]
-        self._config = build_config(prepared, _longest_decode(prepared.architecture.outputs), "x" * 200)
+        self._config = build_config(prepared, _longest_decode(prepared), "x" * 200)
         card = model_card("x" * 64, self._config, prepared.architecture, {}, "fp32")
         self._entries[CARD] = len(card)
         self._reserve = metrics_reserve(prepared.architecture.outputs, limit) + SLACK
@@ -206,8 +206,11 @@ def _changed(prepared: Prepared, full: _Choice, choice: _Choice, limit: int) -> 
             inputs |= {"lexicon_rows": lexicon} if lexicon else {"lexicon": ""}
         sections["input"] = inputs
     if choice.words != full.words:
-        key = "subwords" if recipe.input.unit in ("bpe", "unigram") else "max_vocabulary"
-        sections.setdefault("input", {})[key] = choice.words
+        if recipe.input.unit in ("bpe", "unigram"):  # of a language model's tokens some are no subwords
+            fewer = recipe.input.subwords - (full.words - choice.words)
+            sections.setdefault("input", {})["subwords"] = max(1, min(choice.words, fewer))
+        else:
+            sections.setdefault("input", {})["max_vocabulary"] = choice.words
     if choice.share != 1.0:
         sections["model"] = {name: _width(getattr(recipe.model, name), choice.share) for name in WIDTHS}
     return recipe.replace(**sections) if sections else recipe
@@ -231,7 +234,9 @@ def _sentences(prepared: Prepared, full: _Choice, choice: _Choice) -> Iterator[s
             yield f"model.{name}: {_width(before, choice.share)}, not {before}"
 
 
-def _longest_decode(outputs: int) -> dict[str, Any]:
+def _longest_decode(prepared: Prepared) -> dict[str, Any]:
     """Decode settings as long as they can come."""
-    number = [0.12345678901234567e-9] * outputs
+    if prepared.architecture.language is not None:
+        return {"documents": "x" * 8, "carry": False, "template": prepared.recipe.data.template}
+    number = [0.12345678901234567e-9] * prepared.architecture.outputs
     return {"multi_label": False, "temperature": number[0], "thresholds": number, "prior": number, "positive": "x" * 64}
