@@ -1,5 +1,6 @@
 """The page on the format names what the code has."""
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,9 @@ from gatework.core import archive, bundle
 from gatework.core.architecture import Architecture, Bert, Characters, Encoder, LanguageModel
 from gatework.core.bundle import read_bundle
 from gatework.runtime.shapes import weight_shapes
+from gatework.tasks.tag.answer import Settings
 from language_models import language_architecture
+from taggers import CLASSES, SPANS, tag_codec, write_tagger
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
 
@@ -53,3 +56,14 @@ def test_limits_and_versions():
     assert f"At most {bundle.MAX_CONFIG >> 20} MiB" in PAGE
     assert f"at most {bundle.MAX_WEIGHTS_HEADER >> 20} MiB" in PAGE
     assert f"multiple of {archive.ALIGNMENT}" in PAGE
+
+
+def test_every_part_of_a_tagger(tmp_path):
+    layers = (SPANS, CLASSES)
+    _, _, codec = write_tagger(tmp_path / "t.gw", codec=tag_codec(lexicon=True), layers=layers)
+    for name in read_bundle(tmp_path / "t.gw").entries:
+        assert f"`{name.replace('.1.', '.<i>.')}`" in PAGE, name
+    decode = PAGE.split("`decode` of tagging")[1].split("###")[0]
+    assert {field.name for field in fields(Settings)} <= set(re.findall(r"`(\w+)`", decode))
+    head = json.loads(codec.to_entries()["tokenizer/codec.json"])
+    assert head.keys() <= set(re.findall(r"`(\w+)`", PAGE.split("`codec.json`: ")[1].split("\n\n")[0]))
