@@ -291,7 +291,7 @@ class DecodeSection(Section):
     tune_threshold: bool = True
     """Multi-label and binary: choose the thresholds that maximise F1 on dev data."""
     calibrate: bool = True
-    """Fit a temperature on dev data (Guo et al. 2017)."""
+    """Fit a temperature on dev data (Guo et al. 2017); of a tagger a line through the log-odds of spans."""
 
 
 class ExportSection(Section):

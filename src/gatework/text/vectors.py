@@ -60,6 +60,7 @@ def read_vectors(
     vocabulary: Vocabulary,
     *,
     width: int | None = None,
+    option: str = "model.embedding",
     normalise: Callable[[str], str] | None = None,
     encoding: str = "utf-8",
 ) -> Vectors:
@@ -69,6 +70,7 @@ def read_vectors(
         path: of the file.
         vocabulary: whose words are looked for.
         width: what the vectors must have; None takes any.
+        option: of the recipe that says the width.
         normalise: how the vocabulary writes a word. A word of the file that is one only after normalising (`The`)
             counts where no word is one as it stands; of several such the first.
         encoding: of the words.
@@ -89,8 +91,8 @@ def read_vectors(
         if matrix is None:
             if width is not None and len(vector) != width:
                 raise DataError(
-                    f"{place}: vectors of width {len(vector)}, but model.embedding is {width}. Set model.embedding to "
-                    f"{len(vector)}, or use another file."
+                    f"{place}: vectors of width {len(vector)}, but {option} is {width}. "
+                    f"Set {option} to {len(vector)}, or use another file."
                 )
             matrix = np.zeros((len(vocabulary), len(vector)), dtype=np.float32)
         if not np.isfinite(vector).all():

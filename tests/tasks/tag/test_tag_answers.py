@@ -118,7 +118,7 @@ def test_a_tag_that_only_dev_has_is_said_and_missed(tmp_path):
     (tmp_path / "dev.conll").write_text("Ada\tB-PER\nX\tB-ORG\n", encoding="utf-8")
     said = []
     one = prepared(tmp_path, say=said.append, data={"dev": str(tmp_path / "dev.conll")})
-    assert any("dev.conll:1: tag 'S-ORG' does not occur in training" in sentence for sentence in said)
+    assert any("dev.conll:1: tag 'B-ORG' (S-ORG in bioes) does not occur in training" in sentence for sentence in said)
     assert one.dev.targets_of(0).tolist() == [-1, -1]
     metrics = TAG.score(one, {"tags": np.array([0, 0], dtype=np.int32)})
     assert (metrics["gold"], metrics["right"]) == (2, 0)
@@ -141,12 +141,32 @@ def test_long_sentences_are_cut_outside_spans(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("Ada 5\nLee\n", r"lexicon\.txt:2: 'Lee': a word and its count are expected"),
+        ("Ada -5\n", r"lexicon\.txt:1: the count -5 is no count"),
+        ("Ada\nLee\tx\n", r"lexicon\.txt:2: 2 fields where a word alone is expected"),
+        ("Ada 1 2 3\nLee 1 2 x\n", r"lexicon\.txt:2: a word and its vector are expected"),
+        ("Ada 1 2 3\n", r"lexicon\.txt:1: vectors of width 3, .* Set model\.lexicon_embedding to 3"),
+        ("", r"lexicon\.txt:1: the file is empty"),
+    ],
+)
+def test_lexicon_files_with_odd_lines(tmp_path, lines, message):
+    path = tmp_path / "lexicon.txt"
+    path.write_text(lines, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        prepared(tmp_path, ENGLISH, input={"lexicon": str(path)})
+
+
+@pytest.mark.parametrize(
     ("text", "sections", "message"),
     [
         ("a\tO\nb\tO\n\n", {}, r"every token has the one tag 'O'"),
         (ENGLISH, {"train": {"metric": "bleu"}}, "train.metric 'bleu' is unknown"),
         (ENGLISH, {"input": {"unit": "bpe"}}, "input.unit 'bpe' cannot hold the tokens"),
         (ENGLISH, {"data": {"format": "csv"}}, "data.format 'csv' holds no tags"),
+        (ENGLISH, {"model": {"pooling": ["last"]}}, "model.pooling is not for tagging. Leave it out."),
+        (ENGLISH, {"data": {"unlabelled": ["a.txt"]}}, "data.unlabelled is not for tagging"),
         ("a\tB-X\nb\tO\n", {"data": {"dev": 0.5}}, "a single sentence"),
         ("", {}, "the file is empty"),
     ],

@@ -103,7 +103,8 @@ def _other_layers(layers: Sequence[Layer], sentence: Sentence) -> str:
 
 def tune(model: Any, examples: Iterable[Sentence]) -> dict[str, Any]:
     """The calibration of a model's span scores, fitted on dev examples, for its decode settings."""
-    if not model.codec.layers[0].has_spans:
+    asked = model.bundle.config.get("recipe", {}).get("decode", {}).get("calibrate", True)
+    if not asked or not model.codec.layers[0].has_spans:
         return {}
     rows = _Rows(model.codec.layers)
     for sentence, answer in answers(model, examples):

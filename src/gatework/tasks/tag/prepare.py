@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from gatework.core.architecture import Architecture, Characters, Encoder
 from gatework.core.errors import ConfigError, DataError, nearest
-from gatework.core.tag_scheme import INSIDE, spans
+from gatework.core.tag_scheme import INSIDE, from_inside, spans
 from gatework.tasks.facts import file_facts
 from gatework.tasks.tag.codec import entries_of
 from gatework.tasks.tag.labels import BoolArray, Layer, TagTable, label_order
@@ -63,6 +63,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
     """Read, check, split and encode the data of a recipe into `folder`. See `Task.prepare`."""
     if recipe.train.metric not in NAMES:
         raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, NAMES)}")
+    _check(recipe)
     sources = Sources.open(recipe, say)
     schemes = (INSIDE,) * len(sources.formats["train"].schemes) if recipe.data.segment else None
     count = max(1, len(sources.formats["train"].tags))
@@ -108,6 +109,24 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
             TagTable(labels) if layer.has_spans else TagTable(()) for labels, layer in zip(known, layers, strict=True)
         ),
     )
+
+
+UNREAD = {
+    "data": ("unlabelled", "label_separator"),
+    "model": ("pooling", "attention", "ngram_start"),
+    "train": ("class_weights", "focal_gamma"),
+    "decode": ("threshold", "tune_threshold"),
+}
+"""Options of other tasks that someone might expect to do something."""
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise ConfigError for options that mean nothing here."""
+    plain = type(recipe)()
+    for section, names in UNREAD.items():
+        for name in names:
+            if getattr(getattr(recipe, section), name) != getattr(getattr(plain, section), name):
+                raise ConfigError(f"{section}.{name} is not for tagging. Leave it out.")
 
 
 def _look(sources: Sources, part: str, layers: int, say: Say) -> Survey:
@@ -181,9 +200,11 @@ def _say_counts(say: Say, parts: dict[str, Survey], held_N: BoolArray, layers: t
             continue
         for layer, seen, lines in zip(layers, parts[part].tags, parts[part].first_line, strict=True):
             for tag in sorted(set(seen) - set(layer.labels)):
+                written = from_inside([tag], layer.scheme)[0] if layer.has_spans else tag
+                inside = "" if written == tag else f" ({tag} in {INSIDE})"
                 say(
-                    f"{parts[part].path}:{lines[tag]}: tag {tag!r} does not occur in training, so it is never given; "
-                    f"its {seen[tag]:,} tokens count as missed"
+                    f"{parts[part].path}:{lines[tag]}: tag {written!r}{inside} does not occur in training, so it is "
+                    f"never given; its {seen[tag]:,} tokens count as missed"
                 )
 
 
@@ -222,7 +243,11 @@ def _lexicon(
     if source == "train" or not len(fitted.lexicon) or not holds_vectors(source, recipe.data.encoding):
         return None
     found = read_vectors(
-        source, Vocabulary(fitted.words), width=recipe.model.lexicon_embedding, encoding=recipe.data.encoding
+        source,
+        Vocabulary(fitted.words),
+        width=recipe.model.lexicon_embedding,
+        option="model.lexicon_embedding",
+        encoding=recipe.data.encoding,
     )
     matrix = np.concatenate([np.zeros((1, found.width), dtype=np.float32), found.matrix_VE[-len(fitted.words) :]])
     return matrix
