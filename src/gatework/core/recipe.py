@@ -232,7 +232,7 @@ class TrainSection(Section):
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-3
     """Highest learning rate of the dense weights."""
     sparse_learning_rate: Annotated[float, Field(gt=0.0)] = 2e-2
-    """Highest learning rate of the n-gram rows."""
+    """Highest learning rate of the n-grams' logits (classification); their vectors take `learning_rate`."""
     bert_learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
     """Highest learning rate of a BERT that is fine-tuned (`model.bert_trained`)."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4

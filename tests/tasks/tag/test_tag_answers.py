@@ -361,6 +361,6 @@ def test_defaults_of_the_task_give_way_to_what_is_said():
     recipe = build_recipe({"task": "tag", "input": {"affixes": 1}}).filled(TAG.defaults)
     assert recipe.input.affixes == 1
     assert recipe.input.ngrams == TAG.defaults["input"]["ngrams"]
-    assert (recipe.train.sparse_learning_rate, recipe.train.averaging) == (0.003, "ema")
+    assert recipe.train.averaging == "ema"
     assert (recipe.model.embedding_dropout, recipe.input.feature_dropout) == (0.5, 0.2)
     assert Recipe().filled(TASKS["classify"].defaults) == Recipe()

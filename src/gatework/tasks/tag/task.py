@@ -42,7 +42,6 @@ class Tag(Task):
             "epochs": 20,
             "batch_tokens": 1024,
             "max_batch": 32,
-            "sparse_learning_rate": 0.003,
             "averaging": "ema",
         },
     }
