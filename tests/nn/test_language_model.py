@@ -9,7 +9,7 @@ import torch
 from gatework.core.architecture import Encoder
 from gatework.core.errors import ConfigError
 from gatework.nn import Network, PretrainHead
-from gatework.nn.language_model import _LogSumExp
+from gatework.nn.sampled import _LogSumExp
 from nn.cases import VOCABULARY, architecture, batch, full_architecture
 
 
@@ -22,13 +22,15 @@ def head(network: Network | None = None, *, negatives: int = 20, counts=None) ->
 def test_sampled_loss_is_its_equation():
     made = head()
     o, wanted, drawn = torch.randn(3, 6), [4, 7, 9], [7, 12, 7, 30]
-    table, bias, log_q = made.network.inputs.embedding.weight, made.bias_V, made.log_q_V
+    table, bias, log_q = made.network.inputs.embedding.weight, made.bias_V, made.negatives.log_q_V
     total = 0.0
     for row, target in zip(o, wanted, strict=True):
         score = {k: (row @ table[k] + bias[k] - log_q[k]).exp() for k in [target, *drawn]}
         others = sum((score[k] for k in drawn if k != target), torch.tensor(0.0))
         total += -torch.log(score[target] / (score[target] + others))
-    torch.testing.assert_close(made._sampled(o, torch.tensor(wanted), torch.tensor(drawn)), total / 3)
+    torch.testing.assert_close(
+        made.negatives.nats(o, torch.tensor(wanted), torch.tensor(drawn), made._vectors, bias).mean(), total / 3
+    )
 
 
 def test_sum_over_negatives_has_its_gradient():
@@ -47,8 +49,8 @@ def test_sum_over_negatives_has_its_gradient():
 
 def test_negatives_follow_their_distribution():
     made = head(negatives=100_000)
-    drawn = torch.bincount(made._draw(), minlength=VOCABULARY) / 100_000
-    torch.testing.assert_close(drawn, made.log_q_V.exp(), rtol=0, atol=0.002)
+    drawn = torch.bincount(made.negatives.draw(), minlength=VOCABULARY) / 100_000
+    torch.testing.assert_close(drawn, made.negatives.log_q_V.exp(), rtol=0, atol=0.002)
     assert drawn[0] == 0
 
 
@@ -57,7 +59,7 @@ def test_each_direction_predicts_its_neighbour_and_sees_no_target(bidirectional)
     """Changing the last token of a text may change the backward losses, and the forward loss of that target alone."""
     made = head(Network(architecture(encoder=Encoder(cell="lstm", units=5, bidirectional=bidirectional))))
     seen = []
-    made._sampled = lambda o, wanted, drawn: seen.append((o.detach(), wanted)) or o.sum()
+    made.negatives.nats = lambda o, wanted, *_: seen.append((o.detach(), wanted)) or o.sum(1)
     given = batch([4])
     changed = given._replace(tokens_WT=given.tokens_WT.clone())
     changed.tokens_WT[0, -1] = (changed.tokens_WT[0, -1] + 1) % 40 + 2
@@ -85,7 +87,7 @@ def test_ngrams_give_no_target_away():
 def test_padding_has_no_part_in_the_loss():
     made = head()
     seen = []
-    made._sampled = lambda o, wanted, drawn: seen.append(wanted) or o.sum()
+    made.negatives.nats = lambda o, wanted, *_: seen.append(wanted) or o.sum(1)
     made.loss(batch([3, 6, 1]))
     assert [len(wanted) for wanted in seen] == [2 + 5, 2 + 5]
     assert all((wanted > 0).all() for wanted in seen)

@@ -210,7 +210,40 @@ def test_output_dropout_is_dropout_unless_set():
 def test_the_bias_begins_at_the_shares_of_tokens():
     counts = np.arange(17)
     network = NextToken(language_architecture(), counts_V=counts)
-    np.testing.assert_allclose(network.bias.detach().exp().numpy(), (counts + 1) / (counts + 1).sum(), rtol=1e-6)
+    shares = (counts + 1) / (counts[1:] + 1).sum()
+    np.testing.assert_allclose(network.bias.detach().exp().numpy()[1:], shares[1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["tied", "untied"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_sampled_softmax_by_hand(case, sparse):
+    """The loss in training is that of the drawn tokens; what is measured is the whole softmax still."""
+    counts = np.arange(17) * 3
+    _, _, network = built(case, negatives=6, counts_V=counts, sparse=sparse)
+    read, wanted, _ = pairs(IDS[:9] % 16 + 1)
+    torch.manual_seed(5)
+    found = network.train().loss(read, wanted, "forward").nats
+    torch.manual_seed(5)
+    drawn = network.negatives.draw()
+    assert drawn.shape == (6,)
+    assert 0 not in drawn
+    h = network(read, "forward")[0][:, 0]
+    q = (counts + 1.0) ** 0.75
+    q[0] = 0
+    log_q = torch.from_numpy(np.log(np.maximum(q / q.sum(), 1e-13))).float()
+    scores = h @ network.table_VW.T + network.bias - log_q
+    want = sum(
+        -scores[t, w] + torch.cat([scores[t, w][None], scores[t, drawn[drawn != w]]]).logsumexp(0)
+        for t, w in enumerate(wanted[0].tolist())
+    )
+    torch.testing.assert_close(found, want)
+    gradients = torch.autograd.grad(found, [network.table_VW, network.bias])
+    assert gradients[0].is_sparse == sparse
+    wanted_gradients = torch.autograd.grad(want, [network.table_VW, network.bias])
+    for have, one in zip(gradients, wanted_gradients, strict=True):
+        torch.testing.assert_close(have.to_dense(), one.to_dense(), atol=1e-5, rtol=1e-4)
+    plain = built(case)[2].eval().loss(read, wanted, "forward").nats
+    torch.testing.assert_close(network.eval().loss(read, wanted, "forward").nats, plain)
 
 
 @pytest.mark.parametrize("case", CASES)

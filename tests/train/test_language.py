@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gatework.core.errors import ConfigError, DataError
 from gatework.core.recipe import Recipe
 from gatework.runtime import load
 from gatework.tasks import TASKS
@@ -161,6 +162,7 @@ def test_dev_streams_are_near_one_reading(tmp_path, monkeypatch):
 KINDS = {
     "carried": {},
     "alone": {"data": {"carry": False}, "train": {"bptt": 4}},
+    "sampled softmax": {"model": {"softmax": "sampled", "negatives": 3}, "train": {"streams": 1, "bptt": 2}},
     "bf16": {"train": {"precision": "bf16"}, "model": {"layers": 2, "dropout": 0.2}},
     "both directions": {"model": {"directions": "both", "dropout": 0.2, "weight_drop": 0.2}},
     "NT-ASGD": {"train": {"optimizer": "sgd", "averaging": "triggered", "average_after": 1, "learning_rate": 5.0}},
@@ -220,3 +222,38 @@ def test_triggered_averages_begin_when_dev_stops_improving(tmp_path):
         result = fit(wanted, run_folder=tmp_path / "run")
     assert begun == [True]
     assert result.best_epoch == 3
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    train(recipe(folder), folder / "m.gw")
+    return folder / "m.gw"
+
+
+def test_dynamic_evaluation_learns_from_what_it_reads(bundle):
+    from gatework.text.documents import Piece
+    from gatework.train.dynamic import evaluate_dynamic
+
+    model, task = load(bundle), TASKS["lm"]
+    pieces = [Piece("cat cat mat tree", True, line) for line in range(1, 60)]
+    plain = task.evaluate(model, pieces)
+    assert evaluate_dynamic(model, pieces, rate=0.0) == pytest.approx(plain, rel=1e-5)
+    assert evaluate_dynamic(model, pieces, rate=0.3)["perplexity"] < 0.6 * plain["perplexity"]
+    held = evaluate_dynamic(model, pieces, rate=0.3, decay=1.0)
+    assert held["perplexity"] == pytest.approx(plain["perplexity"], rel=1e-5)
+
+
+def test_dynamic_evaluation_forgets_between_documents_read_alone(tmp_path):
+    from gatework.text.documents import Piece
+    from gatework.train.dynamic import evaluate_dynamic
+
+    train(recipe(tmp_path, data={"carry": False}), tmp_path / "m.gw")
+    model = load(tmp_path / "m.gw")
+    one = evaluate_dynamic(model, [Piece("cat cat mat tree", True, 1)], rate=0.3, span=2)
+    many = evaluate_dynamic(model, [Piece("cat cat mat tree", True, 1)] * 9, rate=0.3, span=2)
+    assert many["perplexity"] == pytest.approx(one["perplexity"], rel=1e-5)
+    with pytest.raises(ConfigError, match="dynamic"):
+        evaluate_dynamic(model, [], rate=-1.0)
+    with pytest.raises(DataError, match="no text"):
+        evaluate_dynamic(model, [], rate=1.0)

@@ -33,6 +33,19 @@ def run(
     reliability: Annotated[
         Path | None, typer.Option("--reliability", metavar="PNG", help="Draw how far scores can be trusted (`plots`).")
     ] = None,
+    cache: Annotated[
+        int | None, typer.Option("--cache", metavar="N", help="Language models: a neural cache of the last N tokens.")
+    ] = None,
+    cache_weight: Annotated[
+        float | None, typer.Option("--cache-weight", help="Share of the cache in a prediction; 0.1 unless set.")
+    ] = None,
+    cache_flatness: Annotated[
+        float | None, typer.Option("--cache-flatness", help="How much alike states count for; 0.3 unless set.")
+    ] = None,
+    dynamic: Annotated[
+        float | None,
+        typer.Option("--dynamic", metavar="RATE", help="Language models: learn on from DATA while reading (PyTorch)."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="How to read DATA, such as data.label=stars; repeatable."),
@@ -51,8 +64,14 @@ def run(
         if path is not None:
             check_writable(path)
     _check_fit(opened, errors=errors, confusion=confusion, reliability=reliability)
-    more = {} if errors is None else {"errors": errors}
-    metrics = opened.evaluate(data, _reading(settings or []), predictions=predictions, **more)
+    caching = {"cache": cache, "cache_weight": cache_weight, "cache_flatness": cache_flatness}
+    more: dict[str, Any] = {name: value for name, value in caching.items() if value is not None}
+    _check_language(opened, cache=cache, caching=more, dynamic=dynamic, predictions=predictions)
+    more |= {} if errors is None else {"errors": errors}
+    if dynamic is not None:
+        metrics = _dynamic(opened, data, _reading(settings or []), dynamic)
+    else:
+        metrics = opened.evaluate(data, _reading(settings or []), predictions=predictions, **more)
     if confusion is not None or reliability is not None:
         from gatework.explain import confusion_png, reliability_png
 
@@ -71,12 +90,35 @@ def run(
 
 def _check_fit(opened: Any, *, errors: Path | None, confusion: Path | None, reliability: Path | None) -> None:
     """Raise ConfigError for an option that the model's task has nothing for."""
-    if opened.task == "tag":
+    if opened.task != "classify":
         for option, path in (("--confusion", confusion), ("--reliability", reliability)):
             if path is not None:
-                raise ConfigError(f"{option} is for classifiers; of a tagger's mistakes --errors FILE tells.")
-    elif errors is not None:
+                hint = "; of a tagger's mistakes --errors FILE tells" if opened.task == "tag" else ""
+                raise ConfigError(f"{option} is for classifiers{hint}.")
+    if errors is not None and opened.task != "tag":
         raise ConfigError("--errors is for taggers; --predictions FILE holds every answer of a classifier.")
+
+
+def _check_language(
+    opened: Any, *, cache: int | None, caching: dict[str, Any], dynamic: float | None, predictions: Path | None
+) -> None:
+    """Raise ConfigError for options of language models that do not go with the model or one another."""
+    if opened.task != "lm" and (caching or dynamic is not None):
+        raise ConfigError("--cache and --dynamic are for language models.")
+    if caching and cache is None:
+        raise ConfigError("--cache-weight and --cache-flatness need --cache N, such as --cache 2000.")
+    if dynamic is not None and (caching or predictions is not None):
+        raise ConfigError("--dynamic goes with neither --cache nor --predictions. Ask for one after the other.")
+
+
+def _dynamic(opened: Any, data: Path, reading: dict[str, Any], rate: float) -> dict[str, Any]:
+    from gatework.cli.train import load_training
+
+    load_training()  # says what to install where PyTorch is missing
+    from gatework.tasks import TASKS
+    from gatework.train.dynamic import evaluate_dynamic
+
+    return evaluate_dynamic(opened, TASKS["lm"].read(data, opened.bundle.config, reading), rate=rate, source=str(data))
 
 
 def _reading(overrides: list[str]) -> dict[str, Any]:

@@ -206,10 +206,13 @@ class ModelSection(Section):
     """Language models: predict the next token, the one before, or both with layers of their own on one embedding."""
     tied: bool = True
     """Language models: the embedding is the output table too (Press and Wolf 2017)."""
-    softmax: Literal["full", "adaptive"] = "full"
-    """Language models: over all tokens, or in clusters by frequency (`cutoffs`)."""
+    softmax: Literal["full", "adaptive", "sampled"] = "full"
+    """Language models: over all tokens; in clusters by frequency (`cutoffs`); or, in training alone, over the wanted
+    token and `negatives` drawn ones."""
     cutoffs: tuple[Positive, ...] = ()
     """Where the clusters of `softmax = "adaptive"` begin, as ranks of tokens by frequency: `[2000, 10000]`."""
+    negatives: Positive = 1024
+    """Tokens drawn for a step by `softmax = "sampled"`."""
 
 
 class TrainSection(Section):

@@ -1,6 +1,7 @@
 """Language models: each direction a stack of recurrent layers of its own, on one embedding and one output table.
 
-    token vectors -> recurrent stack -> (projection) -> softmax over the tokens, or over clusters of them
+    token vectors -> recurrent stack -> (projection) -> softmax over the tokens, or over clusters of them;
+                                                        in training, where asked, over the wanted and drawn tokens
 
 `core.architecture` has the equations. Regularisers, all of them in training alone:
 
@@ -32,6 +33,7 @@ from gatework.core.errors import ConfigError
 from gatework.nn.dropout import check_chance, dropout_TBF, keep_mask, locked_dropout, word_dropout
 from gatework.nn.embedding import Embedding
 from gatework.nn.recurrent import RecurrentStack, StackState
+from gatework.nn.sampled import Negatives, shares
 from gatework.nn.softmax import nats_each, softmax_nats
 from gatework.nn.weights import load_arrays, to_arrays
 
@@ -68,6 +70,8 @@ class NextToken(nn.Module):
         activation_penalty: float = 0.0,
         temporal_penalty: float = 0.0,
         counts_V: npt.NDArray[np.integer] | None = None,
+        negatives: int = 0,
+        sparse: bool = False,
     ) -> None:
         """
         Args:
@@ -78,6 +82,8 @@ class NextToken(nn.Module):
             variational_dropout, weight_drop, zoneout, forget_bias: of each stack, see `RecurrentStack`.
             label_smoothing: see `softmax`.
             counts_V: how often each token occurs; the head's bias begins at their logarithms.
+            negatives: where above 0, training is on a sampled softmax of so many, see `sampled`; needs `counts_V`.
+            sparse: give sparse gradients of the tables, for an optimiser that takes them; with negatives.
         Raises: ConfigError: a chance outside [0, 1), or as `RecurrentStack`.
         """
         super().__init__()
@@ -94,7 +100,7 @@ class NextToken(nn.Module):
         self.label_smoothing = check_chance("train.label_smoothing", label_smoothing)
         self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
         a, encoder = architecture, architecture.encoder
-        self.embedding = Embedding(a.vocabulary, a.embedding, sparse=False)
+        self.embedding = Embedding(a.vocabulary, a.embedding, sparse=sparse)
         self.stacks = nn.ModuleList(
             RecurrentStack(
                 encoder.cell,
@@ -114,12 +120,13 @@ class NextToken(nn.Module):
         )
         """One for each direction."""
         self.width = a.embedding if self.language.tied else encoder.outputs
-        self.output = None if self.language.tied else Embedding(a.vocabulary, self.width, sparse=False)
+        self.output = None if self.language.tied else Embedding(a.vocabulary, self.width, sparse=sparse)
         narrow = self.width != encoder.outputs
         self.projections = nn.ModuleList(
             nn.Linear(encoder.outputs, self.width, bias=False) for _ in (self.language.directions if narrow else ())
         )
         self.bias = nn.Parameter(_log_shares(a.vocabulary, counts_V))
+        self.negatives = Negatives(counts_V, count=negatives) if negatives and counts_V is not None else None
         cutoffs = self.language.cutoffs
         self.cluster = nn.Linear(self.width, len(cutoffs)) if cutoffs else None
 
@@ -210,6 +217,9 @@ class NextToken(nn.Module):
 
     def _nats(self, h_NW: Tensor, wanted_N: Tensor) -> Tensor:
         """Sum of -log p, smoothed, with gradients."""
+        if self.negatives is not None and self.training:
+            vectors = self.embedding if self.output is None else self.output
+            return self.negatives.nats(h_NW, wanted_N, self.negatives.draw(), vectors, self.bias).sum()
         smoothing = self.label_smoothing if self.training else 0.0
         if self.cluster is None:
             return softmax_nats(h_NW, self.table_VW, self.bias, wanted_N, smoothing=smoothing, first=1)
@@ -282,8 +292,7 @@ class NextToken(nn.Module):
 def _log_shares(vocabulary: int, counts_V: npt.NDArray[np.integer] | None) -> Tensor:
     if counts_V is None:
         return torch.zeros(vocabulary)
-    shares_V = torch.as_tensor(np.asarray(counts_V, dtype=np.float64)) + 1.0
-    return torch.log(shares_V / shares_V.sum()).float()
+    return torch.log(shares(counts_V)).clamp(min=-30.0).float()
 
 
 def _live(y_TBP: Tensor, lengths_B: Tensor | None) -> Tensor | None:

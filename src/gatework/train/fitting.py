@@ -249,6 +249,8 @@ def build_network(prepared: Prepared, say: Say = silent) -> AnyNetwork:
 def _language_model(prepared: Prepared) -> NextToken:
     recipe = prepared.recipe
     model, train = recipe.model, recipe.train
+    sampled = model.softmax == "sampled"
+    touched = train.streams * train.bptt + model.negatives
     return NextToken(
         prepared.architecture,
         dropout=model.dropout,
@@ -265,6 +267,8 @@ def _language_model(prepared: Prepared) -> NextToken:
         activation_penalty=train.activation_penalty,
         temporal_penalty=train.temporal_penalty,
         counts_V=prepared.train.counts_V,
+        negatives=model.negatives if sampled else 0,
+        sparse=sampled and prepared.architecture.vocabulary >= ROWS_A_TOKEN * touched,
     )
 
 

@@ -103,6 +103,7 @@ def test_rows_are_documents_read_alone(tmp_path):
         ({"model": {"softmax": "adaptive"}}, ConfigError, "need each other"),
         ({"model": {"softmax": "adaptive", "cutoffs": [4, 2]}}, ConfigError, "must rise"),
         ({"model": {"softmax": "adaptive", "cutoffs": [4, 2000]}}, ConfigError, "there are 9 tokens"),
+        ({"model": {"softmax": "sampled"}, "train": {"label_smoothing": 0.1}}, ConfigError, "needs all tokens"),
         ({"train": {"metric": "accuracy"}}, ConfigError, r"train\.metric 'accuracy'"),
         ({"train": {"pretrain_epochs": 1}}, ConfigError, "not for language models"),
         ({"input": {"unit": "zh-char"}}, ConfigError, "none of running text"),
@@ -202,6 +203,44 @@ def test_a_file_of_documents_with_their_nats(tmp_path):
     assert [row["line"] for row in rows] == [1, 2, 3, 4, 5]
     assert sum(row["nats"] for row in rows) == pytest.approx(found["nats_per_char"] * found["characters"])
     assert rows[3]["perplexity"] == pytest.approx(math.exp(rows[3]["nats"] / 2))
+
+
+def cached_by_definition(nats_T, h_TP, wanted, size, weight, flatness):
+    """Grave et al.'s equations, place by place, in float64."""
+    h_TP, found = h_TP.astype(np.float64), []
+    for t, token in enumerate(wanted):
+        seen = range(max(0, t - size), t)
+        p = math.exp(-float(nats_T[t]))
+        if seen:
+            mass = np.array([math.exp(flatness * float(h_TP[t] @ h_TP[i])) for i in seen])
+            share = mass[[wanted[i] == token for i in seen]].sum() / mass.sum()
+            p = (1 - weight) * p + weight * share
+        found.append(-math.log(p))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("carry", [True, False])
+def test_the_neural_cache_is_its_definition(tmp_path, carry, monkeypatch):
+    from gatework.tasks.lm import cache, evaluate
+
+    monkeypatch.setattr(evaluate, "CHUNK", 7)
+    monkeypatch.setattr(cache, "BLOCK", 4)
+    model, *_ = small_model(tmp_path, carry=carry)
+    pieces = [Piece(text, True, 1) for text in TEXTS]
+    options = {"cache": 5, "cache_weight": 0.3, "cache_flatness": 0.7}
+    found = LM.evaluate(model, pieces, **options)
+    ids = [[*model.codec.encode(text).tolist(), 2] for text in TEXTS]
+    total = 0.0
+    for own in [[one for text in ids for one in text]] if carry else ids:
+        read = np.array([2, *own[:-1]])[:, None]
+        y, _ = model.network.read(read, np.array([len(own)]), model.network.start().recurrent, "forward")
+        plain, _ = model.network.nll(np.array(own))
+        total += cached_by_definition(plain, y[:, 0], own, 5, 0.3, 0.7).sum()
+    assert found["nats_per_char"] * found["characters"] == pytest.approx(total, rel=1e-5)
+    assert found["perplexity"] != LM.evaluate(model, pieces)["perplexity"]
+    for bad in ({"cache": -1}, {"cache": 5, "cache_weight": 1.0}, {"cache": 5, "cache_flatness": 0.0}):
+        with pytest.raises(ConfigError, match="cache"):
+            LM.evaluate(model, pieces, **bad)
 
 
 def test_unknown_tokens_are_counted_and_said(tmp_path):

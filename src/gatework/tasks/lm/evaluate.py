@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.errors import DataError
+from gatework.tasks.lm.cache import Cache, CacheSettings
 from gatework.tasks.lm.metrics import Totals
 from gatework.tasks.rows import open_rows
 
@@ -41,6 +42,9 @@ def evaluate(
     *,
     source: str = "data",
     predictions: Path | str | None = None,
+    cache: int | None = None,
+    cache_weight: float = 0.1,
+    cache_flatness: float = 0.3,
 ) -> dict[str, Any]:
     """The metrics of `metrics.Totals`; with both directions, "backward" has those of the second.
 
@@ -49,18 +53,20 @@ def evaluate(
         examples: pieces of documents; read once.
         source: name of the data for errors.
         predictions: a file for a row with the nats of each document.
-    Raises: DataError: no text.
+        cache, cache_weight, cache_flatness: size and settings of a neural cache, see `cache`; None for none.
+    Raises: DataError: no text. ConfigError: the settings of a cache make no sense.
     """
+    settings = None if cache is None else CacheSettings(size=cache, weight=cache_weight, flatness=cache_flatness)
     totals = Totals()
     first, *more = model.bundle.architecture.language.directions
     kept: list[Document] = []
     carry = model.codec.settings.carry
-    documents = _documents(model, examples, totals)
+    documents = encoded(model.codec, examples, totals)
     if more or first == "backward":
         kept = list(documents)
         documents = iter(kept)
     with open_rows(predictions, COLUMNS) as write:
-        for document, nats in _read(model, documents, first, carry):
+        for document, nats in _read(model, documents, first, carry, settings):
             totals.nats += nats
             if write is not None:
                 count = max(1, len(document.ids))
@@ -70,15 +76,14 @@ def evaluate(
         raise DataError(f"{source}: no text. Give a file with some.")
     metrics = totals.metrics()
     for direction in more:
-        totals.nats = sum(nats for _, nats in _read(model, iter(kept), direction, carry))
+        totals.nats = sum(nats for _, nats in _read(model, iter(kept), direction, carry, settings))
         metrics[direction] = totals.metrics()
     return metrics
 
 
-def _documents(model: Any, pieces: Iterable[Piece], totals: Totals) -> Iterator[Document]:
+def encoded(bundle_codec: Any, pieces: Iterable[Piece], totals: Totals) -> Iterator[Document]:
     """Documents as ids, counted into `totals`; one without an end, of running text, comes in its pieces."""
-    codec = model.codec.text
-    running = model.codec.settings.carry
+    codec, running = bundle_codec.text, bundle_codec.settings.carry
     held: list[Ids] = []
     begun = 0
     for piece in pieces:
@@ -100,12 +105,14 @@ def _documents(model: Any, pieces: Iterable[Piece], totals: Totals) -> Iterator[
     totals.documents = totals.documents or 1
 
 
-def _read(model: Any, documents: Iterator[Document], direction: str, carry: bool) -> Iterator[tuple[Document, float]]:
+def _read(
+    model: Any, documents: Iterator[Document], direction: str, carry: bool, cache: CacheSettings | None
+) -> Iterator[tuple[Document, float]]:
     """Nats of each document, in any order."""
     if direction == "backward":
         whole = [one._replace(ids=_backwards(one.ids, model.codec.text.end)) for one in documents]
         documents = iter(whole[::-1] if carry else whole)
-    yield from _running(model, documents, direction) if carry else _alone(model, documents, direction)
+    yield from (_running if carry else _alone)(model, documents, direction, cache)
 
 
 def _backwards(ids: Ids, end: int) -> Ids:
@@ -114,17 +121,37 @@ def _backwards(ids: Ids, end: int) -> Ids:
     return np.append(ids[-2::-1] if len(ids) > 1 else ids[:0], np.int32(end)) if ended else ids[::-1]
 
 
-def _running(model: Any, documents: Iterator[Document], direction: str) -> Iterator[tuple[Document, float]]:
+def _running(
+    model: Any, documents: Iterator[Document], direction: str, settings: CacheSettings | None
+) -> Iterator[tuple[Document, float]]:
     state = model.network.start(direction)
+    cache = None if settings is None else Cache(settings)
     for group in _groups(documents, lambda group: sum(len(one.ids) for one in group) >= CHUNK):
-        nats_T, state = model.network.nll(np.concatenate([one.ids for one in group]), state)
+        nats_T, state = _through(model.network, np.concatenate([one.ids for one in group]), state, cache)
         yield from _shared(group, nats_T.astype(np.float64))
 
 
-def _alone(model: Any, documents: Iterator[Document], direction: str) -> Iterator[tuple[Document, float]]:
+def _alone(
+    model: Any, documents: Iterator[Document], direction: str, settings: CacheSettings | None
+) -> Iterator[tuple[Document, float]]:
     for group in _groups(documents, lambda group: len(group) >= TOGETHER):
-        nats, _ = model.network.nlls([one.ids for one in group], direction=direction)
+        if settings is None:
+            nats, _ = model.network.nlls([one.ids for one in group], direction=direction)
+        else:
+            start = model.network.start(direction)
+            nats = [_through(model.network, one.ids, start, Cache(settings))[0] for one in group]
         yield from _shared(group, np.concatenate(nats).astype(np.float64))
+
+
+def _through(network: Any, ids_T: Ids, state: Any, cache: Cache | None) -> tuple[npt.NDArray[np.float32], Any]:
+    """Nats of a text from a state on, and the state after it."""
+    if cache is None or not len(ids_T):
+        nats_T, state = network.nll(ids_T, state)
+        return nats_T, state
+    read_T1 = np.append(np.int32(state.last), ids_T[:-1])[:, None]
+    y_T1P, recurrent = network.read(read_T1, np.array([len(ids_T)]), state.recurrent, state.direction)
+    nats_T = network.head.nats(y_T1P[:, 0], ids_T, state.direction)
+    return cache.nats(nats_T, y_T1P[:, 0], ids_T), state.after(recurrent, ids_T)
 
 
 def _shared(group: list[Document], nats_T: npt.NDArray[np.float64]) -> Iterator[tuple[Document, float]]:

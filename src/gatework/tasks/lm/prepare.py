@@ -78,23 +78,28 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedLm:
     )
 
 
-UNREAD: dict[str, dict[str, Any]] = {
-    "model": {"bidirectional": True, "bert": None, "ngram_start": "zero"},
-    "input": {"characters": "none", "vectors": None, "lexicon": "", "affixes": 0, "shape": False},
-    "train": {"class_weights": "none", "focal_gamma": 0.0, "pretrain_epochs": 0},
+UNREAD = {
+    "data": ("unlabelled", "text", "label", "also", "scheme", "unknown", "segment", "label_separator"),
+    "input": ("characters", "vectors", "lexicon", "affixes", "shape", "fold_digits", "max_tokens", "window"),
+    "model": ("bidirectional", "pooling", "attention", "bert", "ngram_start"),
+    "train": ("batch_tokens", "max_batch", "class_weights", "focal_gamma", "pretrain_epochs"),
+    "decode": ("threshold", "tune_threshold", "calibrate"),
 }
-"""Options of other tasks that would change the network, at their defaults."""
+"""Options of other tasks that someone might expect to do something."""
 
 
 def _check(recipe: Recipe) -> None:
     """Raise ConfigError for options that mean nothing here, or not with one another."""
-    for section, options in UNREAD.items():
-        for name, plain in options.items():
-            if getattr(getattr(recipe, section), name) != plain:
+    plain = type(recipe)()
+    for section, names in UNREAD.items():
+        for name in names:
+            if getattr(getattr(recipe, section), name) != getattr(getattr(plain, section), name):
                 raise ConfigError(f"{section}.{name} is not for language models. Leave it out.")
     model = recipe.model
     if (model.softmax == "adaptive") != bool(model.cutoffs):
         raise ConfigError("model.cutoffs and model.softmax = 'adaptive' need each other, such as [2000, 10000].")
+    if model.softmax == "sampled" and recipe.train.label_smoothing:
+        raise ConfigError("train.label_smoothing needs all tokens. Leave it at 0 with model.softmax = 'sampled'.")
     if sorted(set(model.cutoffs)) != list(model.cutoffs):
         raise ConfigError(f"model.cutoffs {list(model.cutoffs)} must rise.")
 
