@@ -158,6 +158,15 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert any(not np.array_equal(loop.best[name], final[name]) for name in final)
 
 
+def test_patience_begins_after_the_warm_up(tmp_path):
+    """While rates rise a score may be good by chance once, and worse for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        scores = iter([0.5] + [0.9] * 9)
+        patch.setattr(toy.ToyStage, "evaluate", lambda self, group: {"nll": next(scores)})
+        loop = toy.train(tmp_path / "run", toy.recipe(epochs=10, patience=4, warmup=0.5))
+    assert (loop.course.finished, loop.course.epoch, loop.course.best_epoch) == ("patience", 9, 1)
+
+
 def test_higher_is_better_where_the_task_says_so(tmp_path):
     scores = iter([0.5, 0.4, 0.6])
     with pytest.MonkeyPatch.context() as patch:

@@ -270,7 +270,7 @@ class TrainSection(Section):
     pretrain_epochs: Annotated[int, Field(ge=0)] = 0
     """Passes of language-model pre-training of embedding and encoder over training and unlabelled text."""
     patience: Positive = 4
-    """Epochs without a better dev score before training stops."""
+    """Epochs without a better dev score, after the warm-up, before training stops."""
     metric: str = "accuracy"
     """Dev metric that chooses the best epoch."""
     precision: Literal["fp32", "bf16"] = "fp32"

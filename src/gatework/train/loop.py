@@ -249,7 +249,7 @@ class Loop:
         if course.best_score is None or score >= course.best_score:
             course.best_score, course.best_epoch, course.stale = score, course.epoch + 1, 0
             self.best = self.stage.keep()
-        else:
+        elif course.progress >= self.settings.warmup:  # while rates rise, scores say nothing yet
             course.stale += 1
             if self.settings.schedule == "plateau":
                 course.plateau *= PLATEAU_FACTOR
