@@ -5,11 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from gatework.core.architecture import Architecture, Encoder, LanguageModel
+from gatework.core.bundle import write_bundle
+from gatework.core.recipe import InputSection
 from gatework.core.tensors import parse_tensors, tensor_chunks
 from gatework.export.storage import store
 from gatework.runtime import language_model
 from gatework.runtime.language_state import END
 from gatework.runtime.shapes import weight_shapes
+from gatework.tasks.lm.codec import Settings
+from gatework.text.running import RunningCodec
 from oracles import run
 
 CASES = {
@@ -98,3 +102,22 @@ def nats(architecture, weights, ids, direction="forward"):
     """-log p of each of `ids`, from the end of a document on, in float64."""
     rows = log_p(architecture, weights, [END, *ids[:-1]], direction)
     return -rows[np.arange(len(ids)), ids]
+
+
+TEXT = "the cat sat on the mat\nthe dog ran to the cat\néa dog, a cat: 一只猫\n"
+
+
+def write_model(path, *, unit="char", scale=0.7, documents="line", **changes):
+    """A bundle whose codec is fitted to TEXT; the codec, the architecture and the weights."""
+    settings = InputSection(unit=unit, min_count=1, lowercase=False, fold_width=False, subwords=60)
+    codec = RunningCodec.fit(lambda: [TEXT] * (1 if unit in ("char", "word") else 40), settings)
+    architecture = language_architecture(vocabulary=codec.vocabulary, **changes)
+    arrays = language_weights(architecture, scale=scale)
+    decode = Settings(documents=documents, carry=documents == "file").to_dict()
+    write_bundle(
+        path,
+        config={"gatework": "0", "task": "lm", "architecture": architecture.to_dict(), "decode": decode},
+        weights=store(arrays, "fp32").tensors,
+        entries=codec.to_entries(),
+    )
+    return codec, architecture, arrays

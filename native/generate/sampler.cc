@@ -93,17 +93,13 @@ void Sampler::keep_top(const Settings& settings) {
         for (std::int64_t i = 0; i < kept; ++i) total += weights[order_[(std::size_t)i]];
         // The most likely first, in ever larger portions: rarely are many needed.
         double sum = 0.0;
-        std::int64_t needed = kept;
-        for (std::int64_t sorted = 0, portion = 64; sorted < kept && needed == kept; portion *= 8) {
-            const std::int64_t end = std::min(kept, sorted + portion);
-            std::partial_sort(order_.begin() + sorted, order_.begin() + end, order_.begin() + kept, above);
-            for (; sorted < end; ++sorted) {
-                sum += weights[order_[(std::size_t)sorted]];
-                if (sum >= settings.top_p * total) {
-                    needed = sorted + 1;
-                    break;
-                }
+        std::int64_t needed = 0;
+        for (std::int64_t sorted = 0, portion = 64; needed < kept && sum < settings.top_p * total; portion *= 8) {
+            if (needed == sorted) {
+                sorted = std::min(kept, sorted + portion);
+                std::partial_sort(order_.begin() + needed, order_.begin() + sorted, order_.begin() + kept, above);
             }
+            while (needed < sorted && sum < settings.top_p * total) sum += weights[order_[(std::size_t)needed++]];
         }
         kept = needed;
     }

@@ -58,16 +58,40 @@ def run(
         list[str] | None,
         typer.Option("--allow", metavar="PLACE=TAG", help="Tagging: fix or forbid tags of one text; repeatable."),
     ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="TEXT", help="Language models: go on after this text.")
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", metavar="FILE|-", help="Language models: how likely each line of a file is."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="With --prompt: an option such as max_tokens=50, temperature=0.8, constraint.must=cat; repeatable.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Answer texts with a trained model: one line in, one answer out.
 
     Classifiers: label, tab, score; with --top-k more pairs follow. Taggers: text, label and score of each span, tabs
     between them, or word/TAG where tags mark no spans. No line is ever dropped or merged, an empty one is answered too.
+
+    Language models: --prompt gives the prompt and what follows it; --score gives log probability, perplexity and tokens
+    of each line.
     """
     from gatework.runtime import load
 
     opened = load(model)
+    if opened.task == "lm" or prompt is not None or score is not None or settings:
+        others = {"--format": form, "--stream": stream, "--allow": allow, "--top-k": top_k, "--threshold": threshold}
+        _language(
+            opened, source, prompt, score, settings or [], json, [name for name, given in others.items() if given]
+        )
+        return
     _check_fit(opened, form=form, stream=stream, allow=allow)
     options: dict[str, Any] = {"top_k": top_k if json else top_k or 1, "threshold": threshold}
     if allow:
@@ -86,6 +110,37 @@ def run(
         else:
             _write(opened.predict_batch(batch, **options), top_k, json, columns=columns)
         sys.stdout.flush()
+
+
+def _language(
+    opened: Model,
+    source: str | None,
+    prompt: str | None,
+    scored: str | None,
+    settings: list[str],
+    json: bool,
+    others: list[str],
+) -> None:
+    """Answers of a language model. Raises ConfigError: options of other tasks, or not one of --prompt and --score."""
+    from gatework.cli.writing import score, write
+
+    if opened.task != "lm":
+        raise ConfigError(
+            f"--prompt, --score and --set are for language models; this one is of the task {opened.task}."
+        )
+    if others:
+        raise ConfigError(
+            f"{others[0]} is not for language models; with --prompt there is --set, such as --set top_k=5."
+        )
+    if source is not None or (prompt is None) == (scored is None):
+        raise ConfigError("a language model takes --prompt TEXT, to go on after it, or --score FILE. Give one of them.")
+    if prompt is not None:
+        write(opened, prompt, settings, json)
+    elif settings:
+        raise ConfigError("--set goes with --prompt: scores have no options.")
+    else:
+        lines = line_batches(sys.stdin.buffer, "standard input") if scored == "-" else file_batches(Path(str(scored)))
+        score(opened, lines, json)
 
 
 def _write(results: Iterable[Any], top_k: int | None, json: bool, *, columns: bool = False) -> None:

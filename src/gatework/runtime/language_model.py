@@ -191,6 +191,10 @@ class LanguageModel:
             going = int((lengths_B > first).sum())
             recurrent, last, lengths_B = recurrent.select(range(going)), wanted_TB[-1, :going], lengths_B[:going]
 
+    def outputs(self, codec: Any, encoded: Any, options: Any) -> Any:
+        """Refuse, as the codec does: there are no labels to predict. Raises ConfigError."""
+        return codec.decode(None, encoded, **options)
+
     def read(
         self, ids_TB: IntArray, lengths_B: IntArray, state: RecurrentState, direction: str
     ) -> tuple[Float32, RecurrentState]:

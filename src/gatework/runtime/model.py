@@ -55,7 +55,7 @@ class Model:
         self.codec: Codec = self._task.open_codec(bundle.config, bundle.entries, source=bundle.source)
         self.codec.use(kernels.ngram_search())
         self.network = self._open_network(precision)
-        self._writer = Writer(self.network, self.codec.text) if bundle.architecture.language is not None else None  # type: ignore[attr-defined]
+        self._writer: Writer | None = None  # made when a language model is first asked to write
 
     def _open_network(self, precision: str) -> Any:
         """A `Network`, a `Tagger` or a `LanguageModel`, as the architecture has its head."""
@@ -128,9 +128,9 @@ class Model:
             options: of the task, such as `threshold`; of a language model, those of `generate` but beams and count.
         Raises: ConfigError: the task answers whole texts alone, or an option is unknown or makes no sense here.
         """
-        if self._writer is not None:
+        if isinstance(self.network, LanguageModel):
             states = self._states(state, 1)
-            return self._writer.stream(prompt or "", _writing(options), states[0] if states else None)
+            return self._language("stream").stream(prompt or "", _writing(options), states[0] if states else None)
         if prompt is not None or state is not None:
             raise ConfigError(f"stream: the task {self.task} takes no prompt. Feed it text: model.stream().feed(text).")
         if not isinstance(self.network, Tagger):
@@ -178,8 +178,11 @@ class Model:
         return found
 
     def _language(self, what: str) -> Writer:
-        if self._writer is None:
+        if not isinstance(self.network, LanguageModel):
             raise ConfigError(f"{what}: the task {self.task} writes no text. Train a model with the task lm.")
+        if self._writer is None:
+            codec: Any = self.codec  # a language model's has `text`
+            self._writer = Writer(self.network, codec.text)
         return self._writer
 
     def _states(self, given: Any, count: int) -> list[LanguageState] | None:

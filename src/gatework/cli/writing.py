@@ -1,0 +1,91 @@
+"""What `gatework predict` does with a language model: go on after a prompt, and score texts."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gatework.cli.output import answer, answer_json, say
+from gatework.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gatework.runtime import Model
+
+TEXTS = ("pattern", "lines")
+"""Options whose values are text, even if they look like numbers or lists."""
+SEVERAL = ("stop", "choices", "must", "must_not")
+"""Options that are texts, one or several."""
+
+
+def write(opened: Model, prompt: str, settings: Sequence[str], json: bool) -> None:
+    """What follows a prompt, as it is written; with several texts or beams, all at once."""
+    options = writing_options(settings)
+    if json or options.get("count", 1) != 1 or options.get("beams", 1) != 1:
+        found = opened.generate(prompt, **options)
+        for one in found if isinstance(found, list) else [found]:
+            if json:
+                answer_json({"prompt": prompt} | one.to_dict())
+            else:
+                answer(prompt + one.text)
+    else:
+        stream = opened.stream(prompt, **options)
+        sys.stdout.write(prompt)
+        for piece in stream:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        answer("")
+        found = stream.result
+    first = found[0] if isinstance(found, list) else found
+    if first.seed is not None and "seed" not in options:
+        say(f"seed {first.seed}: the same again with --set seed={first.seed}")
+    if first.unknown:
+        tokens = "token" if first.unknown == 1 else "tokens"
+        say(f"the model does not know {first.unknown} {tokens} of the prompt")
+
+
+def score(opened: Model, batches: Iterable[Sequence[str]], json: bool) -> None:
+    """A line an input line: log probability in nats, perplexity and tokens, tabs between them."""
+    for batch in batches:
+        for text, one in zip(batch, opened.score(batch), strict=True):
+            if json:
+                answer_json({"text": text} | one.to_dict())
+            else:
+                answer(f"{one.log_p:.4f}\t{one.perplexity:.4f}\t{one.tokens}")
+        sys.stdout.flush()
+
+
+def writing_options(settings: Sequence[str]) -> dict[str, Any]:
+    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate`. Raises ConfigError: no name=value."""
+    options: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, raw = setting.partition("=")
+        keys = [part.strip() for part in name.split(".")]
+        nested = len(keys) == 2 and keys[0] == "constraint"
+        if not equals or not all(keys) or not (len(keys) == 1 or nested):
+            raise ConfigError(
+                f"--set {setting}: expected an option of generate, such as max_tokens=50 or constraint.must=cat."
+            )
+        if not nested:
+            options[keys[0]] = _value(keys[0], raw)
+            continue
+        parts = options.setdefault("constraint", {})
+        if not isinstance(parts, dict):
+            raise ConfigError(f"--set {setting}: constraint is a pattern already. Say constraint.pattern=... for it.")
+        parts[keys[1]] = _value(keys[1], raw)
+    return options
+
+
+def _value(name: str, raw: str) -> Any:
+    value: Any = raw
+    with suppress(tomllib.TOMLDecodeError):
+        value = tomllib.loads(f"value = {raw}")["value"]
+    quoted = isinstance(value, str)
+    if name in TEXTS or name == "constraint":
+        return value if quoted else raw
+    if name in SEVERAL:
+        texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return value if quoted or texts else raw
+    return value if isinstance(value, bool | int | float | str | list) else raw

@@ -1,0 +1,93 @@
+"""`gatework predict` with a language model: a prompt, scores, and mistakes."""
+
+import json
+
+import pytest
+
+import gatework as package
+from language_models import write_model
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lm") / "m.gw"
+    write_model(path)
+    return path
+
+
+def test_a_prompt_and_what_follows_it(gatework, language):
+    done = gatework("predict", language, "--prompt", "the cat", "--set", "seed=4", "--set", "max_tokens=20")
+    want = package.load(language).generate("the cat", seed=4, max_tokens=20)
+    assert done.status == 0
+    assert done.out == "the cat" + want.text + "\n"
+
+
+def test_the_seed_that_was_drawn_is_said(gatework, language):
+    done = gatework("predict", language, "--prompt", "the ☃")
+    assert "--set seed=" in done.err
+    assert "does not know 1 token of the prompt" in done.err
+    assert "seed" not in gatework("predict", language, "--prompt", "a", "--set", "temperature=0").err
+
+
+def test_several_texts_as_json(gatework, language):
+    words = ["--set", "count=3", "--set", "constraint.pattern=[a-z]{2}", "--set", "constraint.must_not=at", "--json"]
+    found = [json.loads(line) for line in gatework("predict", language, "--prompt", "a", *words).lines]
+    assert len(found) == 3
+    for one in found:
+        assert set(one) == {"prompt", "text", "tokens", "log_p", "reason", "seed", "unknown"}
+        assert len(one["text"]) == 2
+    plain = gatework("predict", language, "--prompt", "a", "--set", "beams=2", "--set", "count=2").lines
+    assert len(plain) >= 1
+
+
+def test_values_that_look_like_something_else(gatework, language):
+    for words, want in ((("constraint=[1]",), "a1"), (('constraint.choices=["d", "d"]',), "ad"), (("stop=e",), None)):
+        settings = [word for one in words for word in ("--set", one)]
+        done = gatework("predict", language, "--prompt", "a", "--set", "seed=1", *settings)
+        if want == "a1":
+            assert done.status == 2, "no token writes 1"
+            assert "no tokens" in done.err
+        elif want:
+            assert done.out == want + "\n"
+        else:
+            assert "e" not in done.out
+
+
+def test_scores_of_lines(gatework, language, tmp_path):
+    (tmp_path / "t.txt").write_text("the cat\n\nzz\n", encoding="utf-8")
+    want = package.load(language).score(["the cat", "", "zz"])
+    done = gatework("predict", language, "--score", tmp_path / "t.txt")
+    assert done.lines == [f"{one.log_p:.4f}\t{one.perplexity:.4f}\t{one.tokens}" for one in want]
+    done = gatework("predict", language, "--score", "-", "--json", stdin=b"the cat\n")
+    assert json.loads(done.lines[0]) == pytest.approx({"text": "the cat"} | want[0].to_dict())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "--prompt TEXT"),
+        (["the"], "--prompt TEXT"),
+        (["--prompt", "a", "--score", "b"], "one of them"),
+        (["--prompt", "a", "--top-k", "3"], "--top-k is not for language models"),
+        (["--prompt", "a", "--stream"], "--stream is not"),
+        (["--prompt", "a", "--set", "max_tokens"], "--set max_tokens"),
+        (["--prompt", "a", "--set", "max_tokens=x"], "max_tokens must be a whole number"),
+        (["--prompt", "a", "--set", "model.units=3"], "--set model.units=3"),
+        (["--prompt", "a", "--set", "maxtokens=3"], "Did you mean 'max_tokens'"),
+        (["--prompt", "a", "--set", "constraint=a", "--set", "constraint.must=b"], "constraint is a pattern already"),
+        (["--prompt", "a", "--set", "constraint.must=a", "--set", "constraint.must_not=a"], "contradict"),
+        (["--score", "nothing.txt"], "nothing.txt"),
+        (["--score", "-", "--set", "seed=1"], "--set goes with --prompt"),
+    ],
+)
+def test_mistakes(gatework, language, words, named):
+    done = gatework("predict", language, *words)
+    assert done.status == 2
+    assert named in done.err
+    assert "Traceback" not in done.err
+
+
+def test_other_tasks_take_no_prompt(gatework, model):
+    done = gatework("predict", model, "--prompt", "a")
+    assert done.status == 2
+    assert "for language models" in done.err
