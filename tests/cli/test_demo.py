@@ -45,6 +45,15 @@ def test_demo_json(gatework, small, tmp_path):
     assert result["metrics"]["test"]["accuracy"] > 0.86, "worse than always ham"
 
 
+def test_demo_lm(gatework, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = gatework("demo", "lm")
+    assert done.status == 0, done.err
+    for word in ("perplexity a token", "ROMEO:\n", "shakespeare.gw", "--prompt"):
+        assert word in done.out, word
+    assert package.load(tmp_path / "shakespeare.gw").task == "lm"
+
+
 def test_the_bundled_data_are_whole():
     folder = Path(demo.__file__).parent.parent / "data" / "sms_spam"
     lines = {part: (folder / f"{part}.tsv").read_bytes().decode().splitlines() for part in ("train", "dev", "test")}

@@ -30,6 +30,10 @@ SENTENCES = (
 """Sentences of our own for the tagger."""
 
 
+PROMPT = "ROMEO:\n"
+"""Of the language model."""
+
+
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task with bundled data.")] = "classify",
@@ -98,6 +102,33 @@ def _tag(output: Path, seed: int, json: bool, command: str) -> None:
     answer("Your data:  gatework train your.conll -o your.gw")
 
 
+def _lm(output: Path, seed: int, json: bool, command: str) -> None:
+    """What comes next in a play: the beginning of tinyshakespeare."""
+    from gatework.core.recipe_io import recipe_for_data
+
+    folder = DATA / "shakespeare"
+    options = ("task=lm", "input.unit=char", "input.min_count=1", "model.embedding=64", "train.epochs=8")
+    recipe = recipe_for_data(
+        folder / "train.txt",
+        overrides=[*options, "train.learning_rate=0.005", f"train.seed={seed}"],
+        dev=str(folder / "dev.txt"),
+        test=str(folder / "test.txt"),
+    )
+    say("Speeches from plays of Shakespeare: which character comes next?\n")
+    result = train_with_progress(recipe, output, command=command)
+    if json:
+        answer_json(result.to_dict())
+        return
+    answer(result_text(result, task="lm"))
+    answer(f"\nThe file is the whole model ({size(output.stat().st_size)}); it writes without PyTorch:\n")
+    from gatework.runtime import load
+
+    written = load(output).generate(PROMPT, max_tokens=300, temperature=0.7, seed=seed)
+    answer(f"{PROMPT}{written.text}")
+    answer(f'\nYour turn:  gatework predict {output} --prompt "My lord,"')
+    answer("Your data:  gatework train your.txt --task lm -o your.gw")
+
+
 def _ask(path: Path, texts: Any) -> None:
     from gatework.runtime import load
 
@@ -106,5 +137,5 @@ def _ask(path: Path, texts: Any) -> None:
 
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-DEMOS = {"classify": _classify, "tag": _tag}
-NAMES = {"classify": "sms-spam.gw", "tag": "pos.gw"}
+DEMOS = {"classify": _classify, "tag": _tag, "lm": _lm}
+NAMES = {"classify": "sms-spam.gw", "tag": "pos.gw", "lm": "shakespeare.gw"}
