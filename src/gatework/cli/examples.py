@@ -89,7 +89,7 @@ def sentences(path: Path, kind: str, model: Model) -> Iterator[list[Example]]:
     while batch := [sentence.tokens for sentence, _ in islice(stream, MOST)]:
         yield list(batch)
     for what, count in left_out.items():
-        say(f"{path}: {count:,} {what}: left out")
+        say(f"{path}: {count:,} {what}")
 
 
 def constraints(said: Sequence[str]) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from gatework.text.tagged import (
     read_raw,
 )
 from gatework.text.tagged_json import WIDENED
+from gatework.text.units import pieces
 
 LONG_SENTENCE = 1_000
 """Tokens of a sentence from which on it is pointed out."""
@@ -110,8 +112,9 @@ class _Check:
         lengths, mentions, unknown = array("q"), Counter[int](), 0
         tags: tuple[Counter[str | None], ...] = tuple(Counter() for _ in layers)
         first: tuple[dict[str, int], ...] = tuple({} for _ in layers)
+        cut = partial(pieces, "glyph" if found.language == "zh" else "treebank")  # as training does by default
         widened = 0
-        for sentence, lines in read_raw(path, found, self._told(path), left_out):
+        for sentence, lines in read_raw(path, found, self._told(path), left_out, cut):
             report.examples += 1
             if left_out[WIDENED] > widened:
                 widened = left_out[WIDENED]
