@@ -24,7 +24,7 @@ ARROWS = {
     "export": {"nn", "tasks", "runtime", "core"},
     "explain": {"runtime", "tasks", "core"},
 }
-DOORS = {"cli", "sklearn", "__init__"}
+DOORS = {"cli", "sklearn", "__init__", "__main__"}
 WITH_TORCH = {"nn", "train", "export"}
 TYPING_ONLY = {"tasks": {"runtime"}, "export": {"text"}, "nn": {"tasks"}}
 """Names a package may use in annotations alone, never at run time."""
