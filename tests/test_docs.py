@@ -9,8 +9,11 @@ import pytest
 
 from gatework.cli.app import COMMANDS, group
 from gatework.cli.template import recipe_template
+from gatework.core.automaton import Constraint
 from gatework.core.recipe import Recipe
 from gatework.core.recipe_io import SECTIONS, build_recipe
+from gatework.kernels.generation import REMEMBERED
+from gatework.runtime.writing import Options
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -133,3 +136,13 @@ def test_every_recipe_is_read(monkeypatch, tmp_path):
         assert recipe.data.train.startswith(str(tmp_path)), path.name
         if path.stem != "lm-shakespeare":  # known by its validation score alone
             assert recipe.data.test is not None, f"{path.name}: a benchmark needs a test file"
+
+
+def test_generation_page_has_every_option_and_part_with_its_default():
+    page = (ROOT / "docs" / "generation.md").read_text(encoding="utf-8")
+    for name in Options.__dataclass_fields__:
+        assert f"\n| `{name}` |" in page, name
+    for name in Constraint.__dataclass_fields__:
+        assert re.search(rf"\n\|[^|]*`{name}`[^|]*\|", page), name
+    assert f"| `max_tokens` | {Options().max_tokens} |" in page
+    assert f"last {REMEMBERED:,}" in page
