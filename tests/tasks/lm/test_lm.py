@@ -205,6 +205,37 @@ def test_a_file_of_documents_with_their_nats(tmp_path):
     assert rows[3]["perplexity"] == pytest.approx(math.exp(rows[3]["nats"] / 2))
 
 
+@pytest.mark.parametrize("carry", [True, False])
+def test_intervals_come_from_blocks_of_the_text(tmp_path, carry, monkeypatch):
+    from gatework.tasks.lm import evaluate
+
+    monkeypatch.setattr(evaluate, "BLOCK", 8)
+    model, *_ = small_model(tmp_path, carry=carry)
+    pieces = [Piece(text, True, 1) for text in TEXTS]
+    assert "interval" not in LM.evaluate(model, pieces)
+    found = LM.evaluate(model, pieces * 8)
+    low, high = found["interval"]["perplexity"]
+    assert 1.0 < low < found["perplexity"] < high
+    assert found["interval"]["nats_per_char"] == pytest.approx([math.log(low), math.log(high)])
+    assert f"interval {low:.4f} to {high:.4f}" in LM.report(found)
+    assert LM.evaluate(model, pieces * 8, seed=1)["interval"] != found["interval"]
+    assert "interval" not in LM.evaluate(model, pieces * 8, resamples=0)
+    wider = LM.evaluate(model, pieces * 4)["interval"]["perplexity"]
+    assert wider[1] - wider[0] > high - low
+
+
+def test_blocks_are_means_of_what_was_drawn():
+    from gatework.tasks.lm.evaluate import _Blocks
+
+    nats = np.random.default_rng(1).gamma(2.0, 1.0, 4000)
+    blocks = _Blocks(40)
+    for part in np.split(nats, [3, 700, 701, 2500]):
+        blocks.add(part)
+    means = blocks.means(4000, 0)
+    assert means.mean() == pytest.approx(nats.mean(), rel=0.01)
+    assert means.std() == pytest.approx(nats.std() / math.sqrt(4000), rel=0.2)
+
+
 def cached_by_definition(nats_T, h_TP, wanted, size, weight, flatness):
     """Grave et al.'s equations, place by place, in float64."""
     h_TP, found = h_TP.astype(np.float64), []

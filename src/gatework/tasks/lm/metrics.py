@@ -11,7 +11,7 @@ many of the tokens are.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 NAMES = {"perplexity": False, "bits_per_char": False, "nats_per_char": False, "bits_per_byte": False}
@@ -27,6 +27,10 @@ class Totals:
     unknown: int = 0
     characters: int = 0
     bytes: int = 0
+
+    def at(self, mean: float) -> dict[str, Any]:
+        """The metrics if a token took `mean` nats."""
+        return replace(self, nats=mean * self.tokens).metrics()
 
     def metrics(self) -> dict[str, Any]:
         """By the names of the field; see the module."""
