@@ -77,6 +77,7 @@ def test_scores_of_lines(gatework, language, tmp_path):
         (["--prompt", "a", "--set", "constraint=a", "--set", "constraint.must=b"], "constraint is a pattern already"),
         (["--prompt", "a", "--set", "constraint.must=a", "--set", "constraint.must_not=a"], "contradict"),
         (["--score", "nothing.txt"], "nothing.txt"),
+        (["--prompt", "a\udcff"], "not UTF-8"),
         (["--score", "-", "--set", "seed=1"], "--set goes with --prompt"),
     ],
 )

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gatework.cli.output import answer, answer_json, say
-from gatework.core.errors import ConfigError
+from gatework.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from gatework.runtime import Model
@@ -22,6 +22,10 @@ SEVERAL = ("stop", "choices", "must", "must_not")
 
 def write(opened: Model, prompt: str, settings: Sequence[str], json: bool) -> None:
     """What follows a prompt, as it is written; with several texts or beams, all at once."""
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError("--prompt: the text is not UTF-8. Set a UTF-8 locale.") from None
     options = writing_options(settings)
     if json or options.get("count", 1) != 1 or options.get("beams", 1) != 1:
         found = opened.generate(prompt, **options)
