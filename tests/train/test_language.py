@@ -115,6 +115,18 @@ def test_rows_of_a_step_end_from_the_last():
         assert len(set(windows.fresh_W[step])) == 1
 
 
+def test_documents_of_like_length_fill_the_steps():
+    lengths = np.random.default_rng(1).integers(1, 200, 400)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    windows = document_windows(starts, 4, 50, np.random.default_rng(0))
+    assert windows.length_W.sum() == lengths.sum()
+    sizes = np.array([windows.length_W[step].sum() for step in windows.steps])
+    assert sizes.max() <= 250
+    assert sizes.mean() > 120
+    other = document_windows(starts, 4, 50, np.random.default_rng(1))
+    assert windows.forward_W[:20].tolist() != other.forward_W[:20].tolist()
+
+
 @pytest.mark.parametrize("carry", [True, False])
 @pytest.mark.parametrize("directions", ["forward", "both"])
 def test_the_state_goes_on_from_step_to_step(tmp_path, carry, directions):

@@ -216,17 +216,21 @@ def stream_windows(count: int, streams: int, bptt: int, rng: np.random.Generator
 def document_windows(starts: IntArray, streams: int, bptt: int, rng: np.random.Generator) -> Windows:
     """Windows of documents read each on its own, those of like length together: about streams x bptt tokens a step."""
     length_N = np.diff(starts)
-    seen_N = np.minimum(length_N, bptt)
+    order = np.argsort(length_N * rng.uniform(1.0, 1.2, len(length_N)), kind="stable")
+    read_N = np.cumsum(np.minimum(length_N, bptt)[order])
+    batches = np.split(order, np.flatnonzero(np.diff(read_N // (streams * bptt))) + 1)
     parts: list[tuple[IntArray, ...]] = []
     steps: list[IntArray] = []
     at = 0
-    for batch in token_budget_batches(seen_N, budget=streams * bptt, max_batch=4 * streams, rng=rng):
-        batch = batch[np.argsort(-length_N[batch], kind="stable")]
-        for first in range(0, int(length_N[batch[0]]), bptt):
+    for turn in rng.permutation(len(batches)).tolist():
+        batch = batches[turn][np.argsort(-length_N[batches[turn]], kind="stable")]
+        longest = int(length_N[batch[0]])
+        window = -(-longest // -(-longest // bptt))  # steps of equal length, none of a few tokens
+        for first in range(0, longest, window):
             own = batch[length_N[batch] > first]
-            begin, count = starts[own] + first, np.minimum(bptt, length_N[own] - first)
+            begin, count = starts[own] + first, np.minimum(window, length_N[own] - first)
             # Backwards the end of a document stands before it, and that of the document before is wanted last.
-            parts.append((begin, starts[own] + length_N[own] - 2 - first, count, np.full((2, len(own)), first)[0]))
+            parts.append((begin, starts[own] + length_N[own] - 2 - first, count, np.full(len(own), first)))
             steps.append(np.arange(at, at + len(own)))
             at += len(own)
     forward_W, backward_W, length_W, first_W = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -32,6 +32,8 @@ from gatework.train.run_folder import RunFolder
 
 RUNTIME_COST = 3.0
 """Time of a token in the runtime, encoding included, over that of a forward pass here; about 2 when measured."""
+RUNNING_COST = 8.0
+"""The same for running text, which goes through the runtime as one sequence; 3 to 6 when measured, by width."""
 EXPORT_SECONDS = 0.75
 """Writing, opening and reporting, at least; for each million weights `EXPORT_SECONDS_PER_MILLION` more."""
 EXPORT_SECONDS_PER_MILLION = 0.15
@@ -158,11 +160,12 @@ def _finish(
 def _seconds_after(prepared: Prepared, rate: float) -> float:
     """Estimate of what `_finish` takes, from the seconds a token takes to evaluate here."""
     parts = prepared.facts.get("files", {})
-    mean = float(np.mean(prepared.train.lengths_N))
-    tokens = float(np.sum(prepared.dev.lengths_N)) + mean * float(parts.get("test", {}).get("examples", 0))
+    mean, test = float(np.mean(prepared.train.lengths_N)), parts.get("test", {})
+    tokens = float(np.sum(prepared.dev.lengths_N)) + float(test.get("tokens", mean * test.get("examples", 0)))
     a = prepared.architecture
     millions = (a.vocabulary * a.embedding + a.ngram_rows * a.outputs) / 1e6
-    return RUNTIME_COST * rate * tokens + 2 * (EXPORT_SECONDS + EXPORT_SECONDS_PER_MILLION * millions)
+    cost = RUNNING_COST if prepared.carry else RUNTIME_COST
+    return cost * rate * tokens + 2 * (EXPORT_SECONDS + EXPORT_SECONDS_PER_MILLION * millions)
 
 
 def _command(folder: Path, out: Path) -> str:

@@ -122,10 +122,22 @@ def test_text_too_short_to_hold_any_back(tmp_path, text):
         prepared(tmp_path, text, data={"documents": "file"})
 
 
-def test_an_empty_dev_file(tmp_path):
-    (tmp_path / "dev.txt").write_text("")
-    with pytest.raises(DataError, match=r"dev\.txt: no text for dev"):
-        prepared(tmp_path, "a b", data={"dev": str(tmp_path / "dev.txt"), "documents": "file"})
+def test_facts_tell_of_every_file(tmp_path):
+    (tmp_path / "test.txt").write_text("a b\nc d e\n")
+    made, _ = prepared(tmp_path, "\n".join(LINES), data={"documents": "line", "test": str(tmp_path / "test.txt")})
+    files = made.facts["files"]
+    assert {part: files[part]["examples"] for part in files} == {"train": 9, "test": 2, "dev": 1}
+    assert files["test"]["characters"] == 10
+    assert files["test"]["tokens"] == round(10 * files["train"]["tokens"] / files["train"]["characters"])
+    assert set(files["test"]) == {"file", "bytes", "sha256", "examples", "characters", "tokens"}
+    json.dumps(made.facts, allow_nan=False)
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_an_empty_file(tmp_path, part):
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(DataError, match=rf"empty\.txt: no text for {part}"):
+        prepared(tmp_path, "a b", data={part: str(tmp_path / "empty.txt"), "documents": "file"})
 
 
 def test_metrics_by_hand():

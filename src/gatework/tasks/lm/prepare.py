@@ -55,6 +55,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedLm:
         if not len(stream.tokens):
             raise DataError(f"{sources.paths.get(part, sources.paths['train'])}: no text for {part}. Give some.")
     train, dev = streams["train"], streams["dev"]
+    test = _test_size(sources, len(train.tokens) / train.characters)
     say(
         f"{train.characters:,} characters of training text, {len(train.tokens):,} tokens, {codec.vocabulary:,} "
         f"different; dev: {len(dev.tokens):,} tokens" + (f", {dev.unknown:,} of them unknown" if dev.unknown else "")
@@ -72,7 +73,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedLm:
         architecture=_architecture(recipe, codec),
         loss="softmax",
         examples=sources.read,
-        facts=_facts(sources, streams, codec),
+        facts=_facts(sources, streams, codec, test),
         settings=sources.settings,
         carry=sources.settings.carry,
     )
@@ -140,9 +141,26 @@ def _architecture(recipe: Recipe, codec: RunningCodec) -> Architecture:
     )
 
 
-def _facts(sources: Sources, streams: dict[str, TokenStream], codec: RunningCodec) -> dict[str, Any]:
+def _test_size(sources: Sources, tokens_a_character: float) -> dict[str, int]:
+    """What there is in the test file; its tokens are an estimate, for the time it takes to measure."""
+    if "test" not in sources.paths:
+        return {}
+    documents = characters = 0
+    for piece in sources.read("test"):
+        documents += piece.ends
+        characters += len(piece.text) + piece.ends
+    if not characters:
+        raise DataError(f"{sources.paths['test']}: no text for test. Give some, or leave data.test out.")
+    return {"examples": max(1, documents), "characters": characters, "tokens": round(characters * tokens_a_character)}
+
+
+def _facts(
+    sources: Sources, streams: dict[str, TokenStream], codec: RunningCodec, test: dict[str, int]
+) -> dict[str, Any]:
     """What a bundle tells about its data."""
     files: dict[str, Any] = {part: file_facts(path) for part, path in sources.paths.items()}
+    if test:
+        files["test"] |= test
     for part, stream in streams.items():
         said = {"examples": len(stream), "tokens": len(stream.tokens), "characters": stream.characters}
         files.setdefault(part, {"file": files["train"]["file"], "held_back": True}).update(said)
