@@ -238,15 +238,17 @@ def times(results: Results, what: str, threads: int, title: str) -> list[str]:
 
 
 def noise(results: Results) -> str:
-    """One line on how quiet the machine was."""
+    """How fast the machine was at best, and how quiet."""
     spreads = sorted(record["spread"] for record in results.records.values())
     quiet = sorted(record["quiet"] for record in results.records.values())
-    if not spreads:
+    if not spreads or not results.about["peak"]:  # an install is measured once, and by no peak
         return ""
+    peaks = (f"{value:.0f} GFLOP/s on {_threads(int(n))}" for n, value in results.about["peak"].items())
     return (
-        f"Noise: the quartiles of a contestant's calls lie {spreads[len(spreads) // 2]:.1%} of the median apart in the "
-        f"middle case, {spreads[int(len(spreads) * 0.95)]:.1%} in the worst twentieth; before a group of contestants "
-        f"the machine reached {quiet[len(quiet) // 2]:.0%} of its best peak (median), {quiet[0]:.0%} at worst."
+        f" Peak in float32: {', '.join(peaks)}. Noise: the quartiles of a contestant's calls lie "
+        f"{spreads[len(spreads) // 2]:.1%} of the median apart in the middle case, {spreads[int(len(spreads) * 0.95)]:.1%} "
+        f"in the worst twentieth; before a group of contestants the machine reached {quiet[len(quiet) // 2]:.0%} of its "
+        f"best peak (median), {quiet[0]:.0%} at worst."
     )
 
 
@@ -258,9 +260,7 @@ def about(files: Files) -> list[str]:
             told = results.about
             machine = "{cpu}, {cores} cores, {system}, Python {python}".format(**told["machine"])
             versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
-            peaks = (f"{value:.0f} GFLOP/s on {_threads(int(n))}" for n, value in told["peak"].items())
-            lines += [f"`{results.file.name}`, {told['date']}: {machine}; {versions}. "
-                      f"Peak in float32: {', '.join(peaks)}. {noise(results)}", ""]  # fmt: skip
+            lines += [f"`{results.file.name}`, {told['date']}: {machine}; {versions}.{noise(results)}", ""]
             lines += ["```", *told["commands"], "```", ""]
     return ["### Where these figures come from", "", *lines]
 
