@@ -246,9 +246,9 @@ def noise(results: Results) -> str:
     peaks = (f"{value:.0f} GFLOP/s on {_threads(int(n))}" for n, value in results.about["peak"].items())
     return (
         f" Peak in float32: {', '.join(peaks)}. Noise: the quartiles of a contestant's calls lie "
-        f"{spreads[len(spreads) // 2]:.1%} of the median apart in the middle case, {spreads[int(len(spreads) * 0.95)]:.1%} "
-        f"in the worst twentieth; before a group of contestants the machine reached {quiet[len(quiet) // 2]:.0%} of its "
-        f"best peak (median), {quiet[0]:.0%} at worst."
+        f"{spreads[len(spreads) // 2]:.1%} of the median apart in the middle case, "
+        f"{spreads[int(len(spreads) * 0.95)]:.1%} in the worst twentieth; before a group of contestants the machine "
+        f"reached {quiet[len(quiet) // 2]:.0%} of its best peak (median), {quiet[0]:.0%} at worst."
     )
 
 
