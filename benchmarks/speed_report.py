@@ -321,7 +321,8 @@ def plot(results: Results, path: Path) -> None:
             heights = [results.of(what, 1, shape).get(name, {}).get("gflops", 0.0) for shape in shapes]
             places = [index + 0.8 * (number - (len(names) - 1) / 2) / len(names) for index in range(len(shapes))]
             axis.bar(places, heights, 0.8 / len(names), label=name, color=colours[name])
-        axis.set_xticks(range(len(shapes)), shapes, fontsize=7)
+        axis.set_xticks(range(len(shapes)), [shape.replace(", ", ",\n", 2).replace(",\n", ", ", 1) for shape in shapes])
+        axis.tick_params(axis="x", labelsize=7)
         axis.set_ylabel("useful GFLOP/s")
         axis.set_title(f"{kind}, ragged, one thread", fontsize=9)
         if names:
