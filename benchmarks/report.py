@@ -212,7 +212,18 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return command(__doc__, merge, render, BEGIN, END)
+
+
+def command(
+    description: str | None,
+    merge: Callable[[Iterable[str]], Results],
+    render: Callable[[Results], str],
+    begin: str,
+    end: str,
+) -> int:
+    """The command line of a report: results files in, tables out."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path, help="results files, later ones over earlier ones")
     parser.add_argument("--readme", type=Path, help="file to put the tables into; default stdout")
     arguments = parser.parse_args()
@@ -224,7 +235,8 @@ def main() -> int:
         sys.exit("no results in these files: run the benchmarks first.")
     text = render(results)
     if arguments.readme:
-        arguments.readme.write_text(place(arguments.readme.read_text(encoding="utf-8"), text), encoding="utf-8")
+        readme = arguments.readme.read_text(encoding="utf-8")
+        arguments.readme.write_text(place(readme, text, begin, end), encoding="utf-8")
     else:
         print(text)
     return 0

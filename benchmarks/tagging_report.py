@@ -7,14 +7,12 @@ Without `--readme` the tables go to stdout. A later line replaces an earlier one
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.report import place, provenance
+from benchmarks.report import command, provenance
 from benchmarks.tag_sets import SETS, Goal, TagSet
 
 BEGIN, END = "<!-- tagging:begin -->", "<!-- tagging:end -->"
@@ -176,23 +174,7 @@ def _install(results: Results, system: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=Path, help="results files, later ones over earlier ones")
-    parser.add_argument("--readme", type=Path, help="file to put the tables into; default stdout")
-    arguments = parser.parse_args()
-    missing = [path for path in (*arguments.results, *filter(None, [arguments.readme])) if not path.is_file()]
-    if missing:
-        sys.exit(f"{missing[0]}: no such file; name the files that the benchmarks wrote with --out.")
-    results = merge(line for path in arguments.results for line in path.read_text(encoding="utf-8").splitlines())
-    if not results:
-        sys.exit("no results in these files: run the benchmarks first.")
-    text = render(results)
-    if arguments.readme:
-        readme = arguments.readme.read_text(encoding="utf-8")
-        arguments.readme.write_text(place(readme, text, BEGIN, END), encoding="utf-8")
-    else:
-        print(text)
-    return 0
+    return command(__doc__, merge, render, BEGIN, END)
 
 
 if __name__ == "__main__":
