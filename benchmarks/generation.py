@@ -112,8 +112,6 @@ def torch_writer(weights: Weights, kind: str) -> Writer:
     """`torch.nn.LSTM`, `LSTMCell` (one layer), or the equations through `torch.compile`, in a Python loop."""
     import torch
 
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
     H, E, depth = weights.units, weights.embedding_VE.shape[1], len(weights.layers)
     embedding_VE, out_HV = torch.from_numpy(weights.embedding_VE), torch.from_numpy(weights.out_VH).T.contiguous()
     bias_V = torch.from_numpy(weights.bias_V)
@@ -149,6 +147,7 @@ def torch_writer(weights: Weights, kind: str) -> Writer:
     run = torch.compile(step) if kind == "compiled" else step
     shape = (1, H) if kind == "LSTMCell" else (depth, 1, H)
 
+    @torch.no_grad()
     def write() -> list[int]:
         token, text = torch.tensor([END]), []
         h, c = torch.zeros(shape), torch.zeros(shape)
