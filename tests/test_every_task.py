@@ -11,7 +11,7 @@ from gatework.tasks import TASKS, Task
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module", params=[name for name, task in TASKS.items() if task.head != "per_step"])
+@pytest.fixture(scope="module", params=list(TASKS))
 def task(request):
     return TASKS[request.param]
 

@@ -132,9 +132,7 @@ def test_rival_learns(tmp_path: Path) -> None:
     from gatework.tasks import TASKS
 
     task = TASKS["tag"]
-    prepared = task.prepare(
-        sample(tmp_path, input={"window": 64}, train={"epochs": 12, "learning_rate": 0.03}), tmp_path
-    )
+    prepared = task.prepare(sample(tmp_path, input={"window": 64}, train={"epochs": 12}), tmp_path)
     rival, how = rivals.train(task, prepared, tmp_path / "rival.run")
     test = list(read(RESUME, tmp_path / "test.conll"))
     found = rivals.tagged(prepared, rival, RESUME, [one.tokens for one in test])

@@ -29,7 +29,7 @@ def write_sample(folder: Path, *, seed: int = 1) -> tuple[dict[str, dict[str, An
         "data": {name: str(folder / f"{name}.conll") for name in ("train", "dev", "test")},
         "input": {"window": 16, "affixes": 2, "min_count": 1},
         "model": {"embedding": 24, "units": 24, "ngram_embedding": 8, "dropout": 0.2, "embedding_dropout": 0.1},
-        "train": {"epochs": 12, "learning_rate": 1e-2, "batch_tokens": 512, "seed": seed},
+        "train": {"epochs": 12, "learning_rate": 3e-2, "batch_tokens": 512, "seed": seed},
     }
     return sections, 0.5
 
