@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gatework.core.counted import counted
 from gatework.core.errors import DataError
 from gatework.text.formats import Format, infer
 from gatework.text.lines import read_lines
@@ -136,7 +137,7 @@ class CheckReport:
         for (path, kind), count in shown.items():
             if count > SHOWN and not every:
                 yield f"{path}: and {count - SHOWN:,} more of kind {kind!r} (`--all` lists them)"
-        yield f"{len(self.errors):,} errors, {len(self.warnings):,} warnings"
+        yield f"{counted(len(self.errors), 'error')}, {counted(len(self.warnings), 'warning')}"
 
 
 def check(

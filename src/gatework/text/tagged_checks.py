@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gatework.core.counted import counted
 from gatework.core.errors import DataError
 from gatework.core.tag_scheme import SCHEMES, Converter, belongs, fault, spans
 from gatework.text.checks import CheckReport, FileReport, Problem, Severity, spread
@@ -206,7 +207,7 @@ class _Check:
             for tag, count in seen.items():
                 if tag and tag not in known:
                     what = (
-                        f"tag {tag!r} does not occur in training: its {count:,} tokens can only be missed. "
+                        f"tag {tag!r} does not occur in training: {counted(count, 'token')} of it can only be missed. "
                         "Mend it, or add examples to training."
                     )
                     self._add("warning", "unknown tag", report.path, places[tag], what)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gatework.core.counted import counted
+
 WORDS = {
     "perplexity": "perplexity a token",
     "bits_per_char": "bits a character",
@@ -26,7 +28,7 @@ def _lines(metrics: Mapping[str, Any]) -> Iterator[str]:
     if "backward" in metrics:
         yield f"{metrics['backward']['perplexity']:.4f}  perplexity a token, read backwards"
     yield ""
-    documents = "1 document" if metrics["n"] == 1 else f"{metrics['n']:,} documents"
-    yield f"{documents}, {metrics['tokens']:,} tokens, {metrics['characters']:,} characters"
+    sizes = ((metrics["n"], "document"), (metrics["tokens"], "token"), (metrics["characters"], "character"))
+    yield ", ".join(counted(count, thing) for count, thing in sizes)
     if metrics["unknown"]:
         yield f"{metrics['unknown']:.2%} of the tokens are unknown: figures by character and byte are too good"

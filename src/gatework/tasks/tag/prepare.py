@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.architecture import Architecture, Characters, Encoder
+from gatework.core.counted import counted
 from gatework.core.errors import ConfigError, DataError, nearest
 from gatework.core.tag_scheme import INSIDE, from_inside, spans
 from gatework.tasks.facts import file_facts
@@ -204,7 +205,7 @@ def _say_counts(say: Say, parts: dict[str, Survey], held_N: BoolArray, layers: t
                 inside = "" if written == tag else f" ({tag} in {INSIDE})"
                 say(
                     f"{parts[part].path}:{lines[tag]}: tag {written!r}{inside} does not occur in training, so it is "
-                    f"never given; its {seen[tag]:,} tokens count as missed"
+                    f"never given: {counted(seen[tag], 'token')} of it count as missed"
                 )
 
 
