@@ -41,10 +41,23 @@ def test_sum_over_negatives_has_its_gradient():
     rows = torch.tensor([0, 1, 3, 4])  # where all are left out the value is -inf: finite differences say nothing
     inputs = tuple(part.requires_grad_() for part in (o, vectors, offset))
     want = (o @ vectors.T + offset).masked_fill(left_out, -torch.inf).logsumexp(1)
-    torch.testing.assert_close(_LogSumExp.apply(*inputs, left_out), want)
-    assert torch.autograd.gradcheck(lambda *parts: _LogSumExp.apply(*parts, left_out)[rows], inputs)
-    _LogSumExp.apply(*inputs, left_out)[2].exp().backward()
+    torch.testing.assert_close(_LogSumExp.apply(*inputs, left_out, False), want)
+    assert torch.autograd.gradcheck(lambda *parts: _LogSumExp.apply(*parts, left_out, False)[rows], inputs)
+    _LogSumExp.apply(*inputs, left_out, False)[2].exp().backward()
     assert not any(part.grad.any() for part in inputs)
+
+
+def test_sum_over_negatives_of_bfloat16_products_is_near():
+    torch.manual_seed(1)
+    inputs = tuple(torch.randn(*shape, requires_grad=True) for shape in ((50, 32), (40, 32), (40,)))
+    left_out = torch.rand(50, 40) < 0.1
+    found = []
+    for low in (False, True):
+        value = _LogSumExp.apply(*inputs, left_out, low)
+        found.append((value.detach(), *torch.autograd.grad(value.sum(), inputs)))
+    for exact, near in zip(*found, strict=True):
+        assert near.dtype == torch.float32
+        torch.testing.assert_close(near, exact, rtol=0, atol=float(exact.abs().max()) / 50)
 
 
 def test_negatives_follow_their_distribution():

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from gatework.nn.ops import autocast_to_bfloat16
+
 FLATTENED = 0.75
 """Exponent that draws rare tokens more often than their share (Mikolov et al., arXiv:1310.4546)."""
 
@@ -68,7 +70,8 @@ class Negatives(nn.Module):
         right_N = (o_NE * vectors(wanted_N)).sum(1) + offset(wanted_N)
         # The wanted token, drawn by chance, is no negative of its own.
         same_NK = wanted_N[:, None] == drawn_K
-        total_N: Tensor = _LogSumExp.apply(o_NE, vectors(drawn_K), offset(drawn_K), same_NK)  # type: ignore[no-untyped-call]
+        low = autocast_to_bfloat16()
+        total_N: Tensor = _LogSumExp.apply(o_NE, vectors(drawn_K), offset(drawn_K), same_NK, low)  # type: ignore[no-untyped-call]
         return nn.functional.softplus(total_N - right_N.float())
 
 
@@ -82,13 +85,18 @@ def shares(counts_V: npt.NDArray[np.integer]) -> Tensor:
 class _LogSumExp(torch.autograd.Function):
     """log of the sum over k of exp(o . vector_k + offset_k), the k marked left out, for each n.
 
-    The N x K table is most of the work: written once here and kept once, where separate operations make five.
+    The N x K table is most of the work: written once here and kept once, where separate operations make five. With
+    `low` the products are of bfloat16 numbers, all else is float32 still.
     """
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(ctx: Any, o_NE: Tensor, vectors_KE: Tensor, offset_K: Tensor, left_out_NK: Tensor) -> Tensor:
-        mass_NK = torch.addmm(offset_K, o_NE, vectors_KE.T).masked_fill_(left_out_NK, -torch.inf)
+    def forward(
+        ctx: Any, o_NE: Tensor, vectors_KE: Tensor, offset_K: Tensor, left_out_NK: Tensor, low: bool
+    ) -> Tensor:
+        kind = torch.bfloat16 if low else o_NE.dtype
+        o_NE, vectors_KE = o_NE.to(kind), vectors_KE.to(kind)
+        mass_NK = torch.mm(o_NE, vectors_KE.T).to(offset_K.dtype).add_(offset_K).masked_fill_(left_out_NK, -torch.inf)
         # Where all are left out the sum is 0 and its log -inf; 0 in place of that maximum keeps NaN away.
         highest_N1 = mass_NK.amax(1, keepdim=True).clamp(min=torch.finfo(mass_NK.dtype).min)
         mass_NK.sub_(highest_N1).exp_()
@@ -98,8 +106,9 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         o_NE, vectors_KE, mass_NK, total_N1 = ctx.saved_tensors
         (grad_N,) = grads
         share_NK = mass_NK * torch.where(total_N1 > 0, grad_N[:, None] / total_N1, 0.0)
-        return share_NK @ vectors_KE, share_NK.T @ o_NE, share_NK.sum(0), None
+        share, kind = share_NK.to(o_NE.dtype), share_NK.dtype
+        return (share @ vectors_KE).to(kind), (share.T @ o_NE).to(kind), share_NK.sum(0), None, None
