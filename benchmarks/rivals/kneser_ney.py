@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.measure import write
+
 Keys = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 END, BITS, LONGEST = 2, 16, 4
@@ -158,10 +160,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A Kneser-Ney n-gram model on the tokens of a recipe.")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--order", type=int, default=4, choices=range(1, LONGEST + 1))
+    parser.add_argument("--out", type=Path, help="results file, appended to")
     given = parser.parse_args()
     found = measure(given.recipe, given.order)
     assert all(math.isfinite(found[part]["perplexity"]) for part in found if part in ("dev", "test"))
     print(json.dumps(found))
+    if given.out:
+        scored_on = "test" if "test" in found else "dev"
+        figures = found[scored_on] | {"scored_on": scored_on, "train_seconds": found["seconds"]}
+        write(given.out, f"kneser-ney-{given.order}", found["recipe"], figures)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from benchmarks.install_size import folder_bytes
 from benchmarks.report import place
 from benchmarks.tag_score import score
 from benchmarks.tag_sets import SETS, Sentence, in_characters, of_length, read, repaired
-from benchmarks.tagging import course, in_float32
 from benchmarks.tagging_report import BEGIN, END, merge, reached, render
+from benchmarks.trained import course, in_float32
 
 RESUME, EWT, PFR = SETS["ner-resume"], SETS["pos-ewt"], SETS["pos-pfr"]
 
