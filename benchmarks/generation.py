@@ -3,7 +3,8 @@
     python -m benchmarks.generation [--model lm.gw] [--units 256] [--seconds 10] [--quick]     results/generation.json
 
 One thread, one text, greedy, so that all float32 writers write the same characters, which is checked. Without a model
-the weights are random: one layer, embedding 64, 96 characters. PyTorch embeds, steps `torch.nn.LSTM`, `LSTMCell`
+the weights are random, stored in 8 bits as `gatework train` stores them: one layer, embedding 64, 96 characters; all
+compute with these same weights. PyTorch embeds, steps `torch.nn.LSTM`, `LSTMCell`
 or, through `torch.compile`, the equations, and multiplies; ONNX Runtime does all three in one session. Then what
 sampling, constraints, batches and other precisions cost. V vocabulary, E embedding, H units.
 """
@@ -63,10 +64,11 @@ class Weights:
 
 
 def random_model(folder: Path, units: int) -> Path:
-    """A bundle of random weights, which never ends a text."""
+    """A bundle of random weights, which never ends a text, stored as a trained one."""
     from gatework.core.architecture import Architecture, Encoder, LanguageModel
     from gatework.core.bundle import write_bundle
     from gatework.core.recipe import InputSection
+    from gatework.export.storage import store
     from gatework.runtime.shapes import weight_shapes
     from gatework.tasks.lm.codec import Settings
     from gatework.text.running import RunningCodec
@@ -90,7 +92,8 @@ def random_model(folder: Path, units: int) -> Path:
         weights[name] = rng.normal(0, scale, shape).astype(np.float32)
     weights["head.bias"][END] = -1e9
     config = {"task": "lm", "architecture": architecture.to_dict(), "decode": Settings().to_dict()}
-    write_bundle(folder / "random.gw", config=config, weights=weights, entries=codec.to_entries())
+    stored = store(weights, "int8").tensors
+    write_bundle(folder / "random.gw", config=config, weights=stored, entries=codec.to_entries())
     return folder / "random.gw"
 
 

@@ -17,6 +17,7 @@
 #include "generate/sampler.h"
 #include "recurrent/bindings.h"
 #include "recurrent/step_layer.h"
+#include "recurrent/wide.h"
 #include "view.h"
 
 namespace nb = nanobind;
@@ -169,14 +170,20 @@ struct Request {
 class Generator {
 public:
     // table: rows of W x + b for each id, or none: then the first layer multiplies rows of `embedding`, which is also what a
-    // residual first layer adds.
+    // residual first layer adds. stored: R of each layer, its int8 rows and their scales, or none at all.
     Generator(nb::list layers, nb::object table, nb::object embedding, bool residual, nb::object projection,
               nb::object head, nb::object clusters, std::vector<std::int32_t> cutoffs, nb::object vocabulary,
-              std::vector<std::int32_t> candidates, std::int32_t end)
+              std::vector<std::int32_t> candidates, std::int32_t end, nb::list stored)
         : residual_(residual), cutoffs_(std::move(cutoffs)), candidates_(std::move(candidates)), end_(end) {
         owners_ = nb::make_tuple(layers, table, embedding, projection, head, clusters, vocabulary);
         for (nb::handle one : layers) layers_.push_back(recurrent::packed_layer(one));
         require(!layers_.empty(), "no layers");
+        require(nb::len(stored) == 0 || nb::len(stored) == layers_.size(), "a table of R is missing");
+        for (std::size_t k = 0; k < nb::len(stored); ++k) {
+            require(layers_[k].packed->precision == recurrent::Precision::float32, "a table of R beside other precisions");
+            const nb::object given = stored[k];
+            wides_.push_back(std::make_unique<recurrent::Wide>(layers_[k], given[0], given[1]));
+        }
         for (std::size_t k = 1; k < layers_.size(); ++k)
             require(layers_[k].packed->inputs == layers_[k - 1].packed->outputs, "layers do not fit each other");
         const recurrent::Packed& first = *layers_[0].packed;
@@ -277,6 +284,7 @@ public:
             nb::gil_scoped_release release;
             for (std::size_t k = 0; k < layers_.size(); ++k) {
                 layers.push_back(std::make_unique<StepLayer>(*layers_[k].packed, *layers_[k].kernels));
+                if (!wides_.empty()) layers[k]->wide = &wides_[k]->matrix;
                 layers[k]->resize(batch);
                 for (std::int64_t row = 0; row < batch; ++row) load(*layers[k], row, all_h[k], all_c[k]);
             }
@@ -496,6 +504,7 @@ private:
     nb::object owners_;
     Views views_;
     std::vector<PackedLayer> layers_;
+    std::vector<std::unique_ptr<recurrent::Wide>> wides_;  // of each layer, or none
     const float* table_ = nullptr;
     std::int64_t stride_ = 0;
     std::int32_t count_ = 0;
@@ -524,9 +533,9 @@ void bind(nb::module_& parent) {
         .def_prop_ro("states", [](TokenAutomaton& self) { return self.automaton().states(); });
     nb::class_<Generator>(module, "Generator")
         .def(nb::init<nb::list, nb::object, nb::object, bool, nb::object, nb::object, nb::object,
-                      std::vector<std::int32_t>, nb::object, std::vector<std::int32_t>, std::int32_t>(),
+                      std::vector<std::int32_t>, nb::object, std::vector<std::int32_t>, std::int32_t, nb::list>(),
              "layers"_a, "table"_a.none(), "embedding"_a.none(), "residual"_a, "projection"_a.none(), "head"_a,
-             "clusters"_a.none(), "cutoffs"_a, "vocabulary"_a, "candidates"_a, "end"_a)
+             "clusters"_a.none(), "cutoffs"_a, "vocabulary"_a, "candidates"_a, "end"_a, "stored"_a)
         .def("run", &Generator::run);
 }
 

@@ -197,7 +197,7 @@ struct SingleStep {
     float* h;                  // (rows, P'), another array
     float* c;                  // (rows, H'), in place
     char* scratch;             // `scratch` bytes
-    const Matrix* wide;        // of one row: R as stored in 8 bits, used instead of packed.r; null for packed.r
+    const Matrix* wide;        // R as stored in 8 bits, used for all units at once instead of packed.r; null for packed.r
 };
 // `begin`, then `units` for every range of units (in any order, on any thread), then `end`. A range is all the units
 // 0 to H', or its bounds and H' are multiples of 4 x lanes.

@@ -18,6 +18,7 @@
 #include "aligned.h"
 #include "buffers.h"
 #include "recurrent/bindings.h"
+#include "recurrent/wide.h"
 #include "threads/pool.h"
 #include "view.h"
 
@@ -59,8 +60,8 @@ struct SentenceLayer {
 class Sentence {
 public:
     // layers: lists of Packed for one or two directions; the first for token vectors alone. local: Packed of each direction
-    // for the rest of the first layer's inputs (n-grams, then `beside` values), or none. Tables: (rows, scales or None), or None. recurrent: of each layer
-    // and direction a table of R, its int8 rows with scales, or none at all.
+    // for the rest of the first layer's inputs (n-grams, then `beside` values), or none. Tables: (rows, scales or None), or
+    // None. recurrent: of each layer and direction a table of R, its int8 rows with scales, or none at all.
     Sentence(nb::list layers, nb::list local, nb::object tokens, nb::object locals, nb::object ngrams, nb::object head,
              nb::object bias, nb::str pooling, bool residual, nb::list recurrent, std::int64_t beside)
         : pooling_(pooling.c_str()), residual_(residual), beside_(beside) {
@@ -168,15 +169,8 @@ private:
     }
     void pack_recurrent(nb::handle given, std::size_t k) {
         SentenceLayer& layer = layers_[k / (std::size_t)ways_];
-        const PackedLayer& own = layer.way[k % (std::size_t)ways_];
-        const Table r = table(given);
-        require(r.levels && r.rows == own.packed->cell.gates * own.packed->units && r.width == own.packed->outputs,
-                "a table of R has the wrong shape");
-        auto wide = std::make_unique<Wide>();
-        wide->buffer.reserve(own.kernels->step.wide_bytes(*own.packed));
-        own.kernels->step.pack_wide(*own.packed, r.levels, r.scales, wide->buffer.bytes(), wide->matrix);
-        layer.wide[k % (std::size_t)ways_] = &wide->matrix;
-        wides_.push_back(std::move(wide));
+        wides_.push_back(std::make_unique<Wide>(layer.way[k % (std::size_t)ways_], given[0], given[1]));
+        layer.wide[k % (std::size_t)ways_] = &wides_.back()->matrix;
     }
     std::int64_t rest() const { return (locals_.rows ? locals_.width : 0) + beside_; }
     static std::int64_t wide(const PackedLayer& layer) { return layer.packed->cell.w_slots * padded(layer.packed->units); }
@@ -390,11 +384,6 @@ private:
             call.out[c] = sums[0] + bias_[c] + wide[(std::size_t)c] / root;
         }
     }
-
-    struct Wide {
-        Buffer buffer;
-        Matrix matrix;
-    };
 
     nb::object owners_;
     Views views_;

@@ -407,8 +407,10 @@ static void step_units(const Packed& p, const SingleStep& io, std::int64_t first
         }
     }
     if (io.wide) {
-        wide_product(*io.wide, io.h_old, io.scratch + plan.planes, step.z + p.cell.r_first * H);
-        return units_forward<false, false>(step, first, last);
+        const std::int64_t outputs = padded(p.outputs);
+        for (std::int64_t row = 0; row < io.rows; ++row)
+            wide_product(*io.wide, io.h_old + row * outputs, io.scratch + plan.planes, step.z + row * slots + p.cell.r_first * H);
+        return units_forward(step, false, first, last);
     }
     const Operands h = step_operands(p, io, plan.h_pointers, plan.h_scales);
     const std::int64_t wide = p.r.group ? kLanes : kWide;

@@ -23,6 +23,7 @@ struct StepLayer {
     int now = 0;  // which h is the state
     std::vector<const float*> x;
     std::vector<const std::uint16_t*> halves;
+    const Matrix* wide = nullptr;  // see SingleStep
 
     StepLayer(const Packed& weights, const Kernels& level)
         : packed(&weights), kernels(&level.step), H(padded(weights.units)), P(padded(weights.outputs)),
@@ -47,14 +48,14 @@ struct StepLayer {
     }
     // Ranges of units for two threads and more: multiples of what a panel holds.
     int parts(std::int64_t rows) const {
-        const std::int64_t wide = 4 * lanes;
-        if (H % wide != 0 || weight_bytes * (std::size_t)rows < kSplit) return 1;
+        const std::int64_t block = 4 * lanes;
+        if (wide || H % block != 0 || weight_bytes * (std::size_t)rows < kSplit) return 1;
         const int most = threads::count();
-        return (int)(H / wide < most ? H / wide : most);
+        return (int)(H / block < most ? H / block : most);
     }
     void step(std::int64_t rows, bool projected, bool half) {
         SingleStep io{rows, x.data(), half ? halves.data() : nullptr, projected || half, state_h(),
-                      reinterpret_cast<float*>(h[1 - now].bytes()), state_c(), scratch.bytes(), nullptr};
+                      reinterpret_cast<float*>(h[1 - now].bytes()), state_c(), scratch.bytes(), wide};
         kernels->begin(*packed, io);
         const int split = parts(rows);
         if (split == 1) {
@@ -67,8 +68,8 @@ struct StepLayer {
             } work{this, &io, split};
             threads::run(split, [](void* context, int part) {
                 const Work& w = *static_cast<Work*>(context);
-                const std::int64_t wide = 4 * w.layer->lanes, blocks = w.layer->H / wide;
-                w.layer->kernels->units(*w.layer->packed, *w.io, blocks * part / w.parts * wide, blocks * (part + 1) / w.parts * wide);
+                const std::int64_t block = 4 * w.layer->lanes, blocks = w.layer->H / block;
+                w.layer->kernels->units(*w.layer->packed, *w.io, blocks * part / w.parts * block, blocks * (part + 1) / w.parts * block);
             }, &work);
         }
         kernels->end(*packed, io);

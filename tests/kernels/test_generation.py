@@ -27,11 +27,11 @@ SETTINGS = [
 ]
 
 
-def generator(case, monkeypatch, level=None, precision="float32", raw=RAW, spaced=False):
+def generator(case, monkeypatch, level=None, precision="float32", raw=RAW, spaced=False, storage="fp32"):
     if level:
         monkeypatch.setenv("GATEWORK_LEVEL", level)
     architecture = language_architecture(**CASES[case])
-    model = language_model_of(architecture, language_weights(architecture), precision=precision)
+    model = language_model_of(architecture, language_weights(architecture), storage=storage, precision=precision)
     pieces = Pieces(raw[: architecture.vocabulary], spaced=spaced)
     return model, model.generator(pieces, [2, *range(3, architecture.vocabulary)], END), pieces
 
@@ -51,11 +51,12 @@ def write(model, made, order, *, texts=3, steps=30, at_once=7, seed=5):
 
 @pytest.mark.parametrize("case", FORWARD)
 @pytest.mark.parametrize("level", [level for level in kernels.levels() if level != "numpy"])
-def test_every_level_writes_what_the_definition_writes(case, level, monkeypatch):
+@pytest.mark.parametrize("storage", ["fp32", "int8"])
+def test_every_level_writes_what_the_definition_writes(case, level, storage, monkeypatch):
     for sampling in SETTINGS:
         order = Order(sampling=sampling, most=30)
-        want, state = write(*generator(case, monkeypatch, "numpy")[:2], order)
-        have, own = write(*generator(case, monkeypatch, level)[:2], order)
+        want, state = write(*generator(case, monkeypatch, "numpy", storage=storage)[:2], order)
+        have, own = write(*generator(case, monkeypatch, level, storage=storage)[:2], order)
         for one, other in zip(have, want, strict=True):
             assert one.ids == other.ids
             assert (one.reason, one.position, one.written) == (other.reason, other.position, other.written)
@@ -84,8 +85,9 @@ def test_a_large_table_is_multiplied_each_step(monkeypatch):
 
 
 @pytest.mark.parametrize("case", ["two layers", "residual from the start", "clusters"])
-def test_texts_do_not_notice_each_other_nor_the_steps_at_once(case, monkeypatch):
-    model, made, _ = generator(case, monkeypatch)
+@pytest.mark.parametrize("storage", ["fp32", "int8"])
+def test_texts_do_not_notice_each_other_nor_the_steps_at_once(case, storage, monkeypatch):
+    model, made, _ = generator(case, monkeypatch, storage=storage)
     order = Order(sampling=Sampling(), most=25)
     together, _ = write(model, made, order, texts=19, steps=30, at_once=30)
     for steps in (1, 4):
@@ -96,8 +98,9 @@ def test_texts_do_not_notice_each_other_nor_the_steps_at_once(case, monkeypatch)
     assert len({tuple(text.ids) for text in together}) > 10
 
 
-def test_log_p_is_that_of_scoring(monkeypatch):
-    model, made, _ = generator("two layers", monkeypatch)
+@pytest.mark.parametrize("storage", ["fp32", "int8"])
+def test_log_p_is_that_of_scoring(storage, monkeypatch):
+    model, made, _ = generator("two layers", monkeypatch, storage=storage)
     texts, _ = write(model, made, Order(sampling=Sampling(temperature=0.7, top_k=3), most=20), texts=8)
     for n, text in enumerate(texts):
         ids = [*text.ids] + ([END] if REASONS[text.reason] == "end" else [])

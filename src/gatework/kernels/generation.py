@@ -23,6 +23,7 @@ from gatework.kernels import dispatch
 from gatework.kernels.automaton import Lifted, Pieces, native_table
 from gatework.kernels.layer import Float32
 from gatework.kernels.sampling import Sampling, choose, uniform
+from gatework.kernels.sentence import WIDE_LEVELS, TableRows
 from gatework.kernels.sequence import Packed
 from gatework.kernels.state import RecurrentState
 from gatework.kernels.step import fold
@@ -101,6 +102,7 @@ class Generator:
         candidates: Sequence[int],
         end: int,
         precision: str = "float32",
+        recurrent: Sequence[TableRows] = (),
     ) -> None:
         """
         Args:
@@ -109,12 +111,14 @@ class Generator:
             candidates: rising ids that may come where no automaton says.
             end: id of the end of a document, below those of all tokens.
             precision: of the products with the output table.
+            recurrent: of each layer the recurrent matrix as it is stored in 8 bits, with its scales, see `sentence`;
+                used where the layers are packed in float32.
         """
         self._layers, self._embedding_VE, self._head = tuple(layers), np.ascontiguousarray(embedding_VE), head
         self._pieces, self._residual, self._end = pieces, residual, end
         self._candidates = np.array(candidates, dtype=np.int32)
         compiled = all(one.native is not None for one in layers)
-        self._native: Any = self._compiled(precision) if compiled else None
+        self._native: Any = self._compiled(precision, recurrent) if compiled else None
 
     def write(self, state: RecurrentState, texts: Sequence[Writing], order: Order, *, steps: int) -> RecurrentState:
         """Up to `steps` tokens of each text that goes on.
@@ -132,8 +136,9 @@ class Generator:
             self._run(state, texts, order, steps)
         return state
 
-    def _compiled(self, precision: str) -> Any:
+    def _compiled(self, precision: str, recurrent: Sequence[TableRows]) -> Any:
         level, first, head = self._layers[0].level, self._layers[0], self._head
+        stored = list(recurrent) if first.precision == "float32" and level in WIDE_LEVELS else []
         folded = len(self._embedding_VE) * 4 * len(first.cell.gates) * first.units <= MOST_FOLDED
         table = fold(first, self._embedding_VE).rows_VS if folded else None
         adds = self._residual and self._embedding_VE.shape[1] == first.outputs
@@ -158,6 +163,7 @@ class Generator:
             self._pieces.native,
             self._candidates.tolist(),
             self._end,
+            stored,
         )
 
     def _run(self, state: RecurrentState, texts: Sequence[Writing], order: Order, steps: int) -> None:

@@ -91,9 +91,7 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(
-        ctx: Any, o_NE: Tensor, vectors_KE: Tensor, offset_K: Tensor, left_out_NK: Tensor, low: bool
-    ) -> Tensor:
+    def forward(ctx: Any, o_NE: Tensor, vectors_KE: Tensor, offset_K: Tensor, left_out_NK: Tensor, low: bool) -> Tensor:
         kind = torch.bfloat16 if low else o_NE.dtype
         o_NE, vectors_KE = o_NE.to(kind), vectors_KE.to(kind)
         mass_NK = torch.mm(o_NE, vectors_KE.T).to(offset_K.dtype).add_(offset_K).masked_fill_(left_out_NK, -torch.inf)

@@ -5,7 +5,7 @@ T time, W windows, I inputs, P outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,14 +59,17 @@ class Encoder:
         """Parameters of the first layer's directions."""
         return [self.params(weights, 0, way) for way in self._ways]
 
-    def stored_recurrent(self, weights: TensorFile) -> list[tuple[Any, Float32]]:
-        """The recurrent matrices as they lie, where all of them are int8; else none."""
-        recurrent = self._names[1]
-        names = [f"encoder.{n}.{way}.{recurrent}" for n in range(self.settings.layers) for way in self._ways]
-        if any(weights.slots[name].dtype != "I8" for name in names):
-            return []
-        scales = (np.ascontiguousarray(weights[name + SCALE], dtype=np.float32) for name in names)
-        return list(zip((weights[name] for name in names), scales, strict=True))
+
+def stored_recurrent(
+    of: architecture.Architecture, weights: TensorFile, ways: Sequence[str]
+) -> list[tuple[Any, Float32]]:
+    """The recurrent matrices as they lie, by layer and direction, where all of them are int8; else none."""
+    recurrent = CELLS[of.encoder.cell].Params._fields[1]
+    names = [f"encoder.{n}.{way}.{recurrent}" for n in range(of.encoder.layers) for way in ways]
+    if any(weights.slots[name].dtype != "I8" for name in names):
+        return []
+    scales = (np.ascontiguousarray(weights[name + SCALE], dtype=np.float32) for name in names)
+    return list(zip((weights[name] for name in names), scales, strict=True))
 
 
 def short_way(
@@ -93,7 +96,7 @@ def short_way(
         bias_C=bias_C,
         pooling=of.pooling,
         residual=of.encoder.residual,
-        recurrent=encoder.stored_recurrent(weights),
+        recurrent=stored_recurrent(of, weights, of.directions),
         beside=inputs.beside_width,
     )
 

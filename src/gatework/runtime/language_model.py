@@ -22,7 +22,7 @@ from gatework.core.tensors import TensorFile
 from gatework.kernels import Packed, RecurrentState
 from gatework.kernels.automaton import Pieces
 from gatework.kernels.generation import Generator, Head
-from gatework.runtime.encoder import GROUP_TOKENS
+from gatework.runtime.encoder import GROUP_TOKENS, stored_recurrent
 from gatework.runtime.language_state import LanguageState
 from gatework.runtime.next_token import NextToken
 from gatework.runtime.shapes import check_shapes
@@ -51,6 +51,9 @@ class LanguageModel:
         self.head = NextToken(architecture, weights)
         self._stacks = {
             direction: _packed(architecture, weights, direction, precision) for direction in self.language.directions
+        }
+        self._stored = {
+            direction: stored_recurrent(architecture, weights, (direction,)) for direction in self.language.directions
         }
 
     def start(self, direction: str | None = None) -> LanguageState:
@@ -131,6 +134,7 @@ class LanguageModel:
             candidates=candidates,
             end=end,
             precision=self._precision,
+            recurrent=self._stored[way],
         )
 
     def check_state(self, state: LanguageState, direction: str) -> None:
