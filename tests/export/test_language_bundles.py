@@ -60,3 +60,35 @@ def test_the_card_says_what_it_is(tmp_path):
     for said in ("model.generate", "reading forward and backward", "table of their own, in 2 clusters", "No test data"):
         assert said in card
     assert f"{result.metrics['dev']['perplexity']:.4f}" in card
+
+
+def test_int8_storage_costs_less_than_a_percent_of_perplexity(tmp_path):
+    """On text with a grammar, so that perplexity is low and rounding would show."""
+    from gatework.core.bundle import CONFIG, WEIGHTS, write_bundle
+    from gatework.export.storage import store
+    from gatework.train import train
+
+    rng = random.Random(3)
+
+    def sentence():
+        noun, verb = rng.choice(["cats", "dogs", "birds"]), rng.choice(["see", "hear"])
+        return f"the {noun} {verb} {rng.choice(['a tree', 'the sky', f'other {noun}'])} at {rng.choice('1234')} o'clock"
+
+    steps = {"epochs": 6, "streams": 8, "bptt": 40, "learning_rate": 0.01}
+    wanted = recipe(tmp_path, input={"unit": "char"}, model={"units": 64, "dropout": 0.0}, train=steps)
+    for part, count in (("train", 900), ("dev", 150)):
+        (tmp_path / f"{part}.txt").write_text("\n".join(sentence() for _ in range(count)))
+    wanted = wanted.model_copy(update={"export": wanted.export.model_copy(update={"weights": "fp32"})})
+    train(wanted, tmp_path / "fp32.gw")
+    whole = load(tmp_path / "fp32.gw").bundle
+    weights = {name: whole.weights[name] for name in whole.weights.slots}
+    entries = {name: bytes(data) for name, data in whole.entries.items() if name not in (CONFIG, WEIGHTS)}
+    config = {name: value for name, value in whole.config.items() if name != "format"}
+    write_bundle(tmp_path / "int8.gw", config=config, weights=store(weights, "int8").tensors, entries=entries)
+    exact, small = (
+        load(tmp_path / name).evaluate(tmp_path / "dev.txt", resamples=0)["perplexity"]
+        for name in ("fp32.gw", "int8.gw")
+    )
+    assert 1.0 < exact < 1.6
+    assert small != exact
+    assert small == pytest.approx(exact, rel=0.01)
