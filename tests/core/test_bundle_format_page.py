@@ -11,15 +11,17 @@ from bundles import architecture, text_codec, write_small
 from gatework.core import archive, bundle
 from gatework.core.architecture import Architecture, Bert, Characters, Encoder, LanguageModel
 from gatework.core.bundle import read_bundle
+from gatework.core.writer import Writer
 from gatework.runtime.shapes import weight_shapes
 from gatework.tasks.tag.answer import Settings
 from language_models import language_architecture
+from seq2seqs import CASES, seq2seq_architecture
 from taggers import CLASSES, SPANS, tag_codec, write_tagger
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert, LanguageModel])
+@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert, LanguageModel, Writer])
 def test_every_key_of_the_architecture(kind):
     section = PAGE.split("`architecture`, every key")[1].split("### `labels.json`")[0]
     assert {field.name for field in fields(kind)} <= set(re.findall(r"`(\w+)`", section))
@@ -45,6 +47,17 @@ def test_every_tensor_of_a_language_model():
     for name in weight_shapes(language_architecture(embedding=5, language={"cutoffs": (4,)})):
         head, _, tail = name.rpartition(".")
         assert f"`{name}`" in PAGE or f"`.{tail}`" in PAGE or f">.{tail}`" in PAGE or head.startswith("encoder."), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_tensor_of_a_writer(case):
+    section = PAGE.split("### A writer")[1].split("### A BERT")[0]
+    for name in weight_shapes(seq2seq_architecture(**CASES[case])):
+        if name.startswith("writer."):
+            part, tail = name.removeprefix("writer.").split(".", 1)
+            shown = f"`writer.{part}." if not part.isdigit() else "`writer.<layer>.<parameter>`"
+            assert shown in section, name
+            assert part.isdigit() or f".{tail.rpartition('.')[2]}`" in section, name
 
 
 def test_limits_and_versions():

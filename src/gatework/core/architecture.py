@@ -43,17 +43,23 @@ to the next cutoff have one of their own:
 
 Tails share the table and its width, so that it can be the embedding (Merity et al., arXiv:1803.08240; Grave et al.,
 arXiv:1609.04309, narrow them).
+
+A head sequence reads a source and writes a target, C its tokens: `core.writer` has the equations and the weights. The
+encoder's outputs over all of the source, whatever `window`, are its memory, P = D*H.
 """
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
+from gatework.core.checked import checked
 from gatework.core.errors import BundleError
+from gatework.core.writer import Writer, read_writer
 
 Pooling = Literal["last", "mean", "max", "attention"]
-Head = Literal["per_sequence", "per_step", "next_token"]
+Head = Literal["per_sequence", "per_step", "next_token", "sequence"]
 Decoder = Literal["", "crf", "softmax"]
 
 
@@ -163,6 +169,8 @@ class Architecture:
     """Hidden layers of a BERT, which join the token vectors."""
     language: LanguageModel | None = None
     """With the head next_token alone."""
+    writer: Writer | None = None
+    """With the head sequence alone."""
     attention: int = 0
     """Width of the additive attention, where `pooling` has it."""
     window: int = 256
@@ -185,6 +193,8 @@ class Architecture:
     @property
     def head_inputs(self) -> int:
         """Width of what the head reads."""
+        if self.writer is not None:
+            return self.writer.embedding
         return self.encoder.outputs * (len(self.pooling) if self.head == "per_sequence" else 1)
 
     @property
@@ -212,6 +222,7 @@ class Architecture:
         own["pooling"] = _pooling(own, source)
         own["also"] = _also(own, source)
         own["language"] = _language(own, source)
+        own["writer"] = _writer(own, source)
         per_step = own["head"] == "per_step"
         if per_step != (own.get("decoder", "") != ""):
             raise BundleError(f"{source}: a head per_step and a decoder need each other. Export the model again.")
@@ -231,7 +242,7 @@ FIRST_CUTOFF = 3
 """Padding, unknown and the end of a text are always among the ids below the first cutoff."""
 _MOST_CUTOFFS = 64
 _DIRECTIONS = (("forward",), ("backward",), ("forward", "backward"))
-_NOT_IN_LANGUAGE_MODELS = ("characters", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "bert")
+_BESIDE_TOKENS = ("characters", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "bert")
 _CHOICES = {
     "head": get_args(Head),
     "decoder": get_args(Decoder),
@@ -240,9 +251,8 @@ _CHOICES = {
     "pieces": ("first", "mean"),
 }
 _MAY_BE_ZERO = {"projection", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "attention"}
-_MOST_LAYERS = 1000
 _MOST = 2**31 - 1
-_TYPES: dict[str, type] = {"int": int, "bool": bool, "str": str, "float": float}
+_checked = partial(checked, choices=_CHOICES, may_be_zero=_MAY_BE_ZERO)
 
 
 def _pooling(own: dict[str, Any], source: str) -> tuple[Pooling, ...]:
@@ -287,10 +297,23 @@ def _language(own: dict[str, Any], source: str) -> LanguageModel | None:
         raise BundleError(f"{source}: language: cutoffs lie outside the vocabulary. Export the model again.")
     if own["outputs"] != own["vocabulary"] or own["vocabulary"] < FIRST_CUTOFF or own["encoder"].bidirectional:
         raise BundleError(f"{source}: a language model has an output for each token, and one direction a stack.")
-    beside = [name for name in _NOT_IN_LANGUAGE_MODELS if own.get(name)]
+    beside = [name for name in _BESIDE_TOKENS if own.get(name)]
     if beside:
         raise BundleError(f"{source}: a language model does not read {beside[0]}. Export the model again.")
     return LanguageModel(**{**language, "directions": tuple(directions), "cutoffs": tuple(cutoffs)})
+
+
+def _writer(own: dict[str, Any], source: str) -> Writer | None:
+    """What a head sequence has, and that nothing else is there that it would not read."""
+    values = own.get("writer")
+    if (values is not None) != (own["head"] == "sequence"):
+        raise BundleError(f"{source}: a head sequence and `writer` need each other. Export the model again.")
+    if values is None:
+        return None
+    beside = [name for name in _BESIDE_TOKENS if own.get(name)]
+    if beside:
+        raise BundleError(f"{source}: a head sequence does not read {beside[0]}. Export the model again.")
+    return read_writer(values, own, own["encoder"].outputs, f"{source}: writer")
 
 
 def _bert(values: Any, source: str) -> Bert:
@@ -302,26 +325,3 @@ def _bert(values: Any, source: str) -> Bert:
     if own["width"] % own["heads"] or own["positions"] < 3 or not 0.0 < own["epsilon"] < 1.0:
         raise BundleError(f"{source}: heads, positions or epsilon do not fit. Export the model again.")
     return Bert(**{**own, "chosen": tuple(chosen)})
-
-
-def _checked(kind: type, values: Any, source: str) -> dict[str, Any]:
-    """`values` as a dictionary whose keys are fields of `kind` and whose plain values have their type and range."""
-    if not isinstance(values, dict):
-        raise BundleError(f"{source}: expected an object, got {type(values).__name__}. Export the model again.")
-    known = {field.name: field for field in fields(kind)}
-    if unknown := set(values) - set(known):
-        raise BundleError(f"{source}: unknown entry {min(unknown)[:80]!r}. Was it made by a newer gatework?")
-    needed = {name for name, field in known.items() if field.default is MISSING}
-    if missing := needed - set(values):
-        raise BundleError(f"{source}: {min(missing)} is missing. Export the model again.")
-    for name, value in values.items():
-        wanted = _TYPES.get(str(known[name].type))
-        if wanted is not None and type(value) is not wanted:
-            raise BundleError(f"{source}: {name} must be of type {wanted.__name__}, got {str(value)[:40]!r}.")
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise BundleError(f"{source}: {name} must be one of {', '.join(_CHOICES[name])}. Export the model again.")
-        if wanted is int:
-            low, high = int(name not in _MAY_BE_ZERO), _MOST_LAYERS if name == "layers" else _MOST
-            if not low <= value <= high:
-                raise BundleError(f"{source}: {name} is {str(value)[:40]}, outside [{low}, {high}]. Export it again.")
-    return dict(values)

@@ -7,6 +7,7 @@ from gatework.core.architecture import Architecture, Bert
 from gatework.core.errors import BundleError, ConfigError
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
+from gatework.core.writer import Writer
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -100,9 +101,38 @@ def _language_head_shapes(architecture: Architecture) -> Shapes:
     return shapes
 
 
+def state_parts(cell: str) -> tuple[str, ...]:
+    """Names of the parts of a cell's state in names of weights: h, c."""
+    return tuple(field.partition("_")[0] for field in CELLS[cell].State._fields)
+
+
+def writer_shapes(architecture: Architecture, writer: Writer) -> Shapes:
+    """Shape of every weight of a head sequence, by name; see `core.writer`."""
+    outputs, memory, units, width = architecture.outputs, architecture.encoder.outputs, writer.units, writer.embedding
+    shapes: Shapes = {} if writer.shared else {"writer.embedding.weight": (outputs, width)}
+    for layer in range(writer.layers):
+        parameters = CELLS[writer.cell].parameters(writer.inputs(layer, memory), units)
+        shapes |= {f"writer.{layer}.{name}": shape for name, shape in parameters.items()}
+        for part in state_parts(writer.cell):
+            name = f"writer.bridge.{layer}.{part}"
+            shapes |= {f"{name}.weight": (units, memory), f"{name}.bias": (units,)}
+    if writer.attention == "general":
+        shapes["writer.attention.w_HP"] = (units, memory)
+    if writer.attention == "additive":
+        own = writer.attention_units
+        shapes |= {"writer.attention.q_AH": (own, units), "writer.attention.m_AP": (own, memory)}
+        shapes |= {f"writer.attention.{name}": (own,) for name in ("b_A", "v_A", *(["c_A"] * writer.coverage))}
+    shapes |= {"writer.output.weight": (width, units + memory), "writer.output.bias": (width,)}
+    if writer.copy:
+        shapes |= {"writer.copy.weight": (1, memory + units + width), "writer.copy.bias": (1,)}
+    return shapes | ({} if writer.tied else {"head.weight": (outputs, width)}) | {"head.bias": (outputs,)}
+
+
 def _head_shapes(architecture: Architecture) -> Shapes:
     if architecture.language is not None:
         return _language_head_shapes(architecture)
+    if architecture.writer is not None:
+        return writer_shapes(architecture, architecture.writer)
     shapes: Shapes = {}
     for layer, outputs in enumerate(architecture.layers):
         head, crf = layer_names(layer)
