@@ -68,7 +68,7 @@ def test_trained_bert_at_the_start_is_the_frozen_one(tmp_path, pieces):
         prepared = task.prepare(recipe, tmp_path)
         network = build_network(prepared).eval()
         batch = prepared.codec.collate([prepared.dev.encoded(index) for index in range(8)])
-        assert (batch.bert is None, batch.hidden_NLH is None) == (not fine, fine)
+        assert (batch.pieces is None, batch.hidden_NLH is None) == (not fine, fine)
         with torch.no_grad():
             outputs.append(network.inputs.bert(to_tensors(batch)).numpy())
     assert outputs[0].any()
@@ -84,7 +84,7 @@ def test_training_and_answering_agree(frozen, tmp_path):
     network.load_weights({name: frozen.weights[name] for name, _ in network.named_weights()})
     batch = prepared.codec.collate([prepared.codec.encode(text) for text in texts_of(frozen)])
     encoder = BertEncoder.of(bert, BertFolder(prepared.recipe.model.bert).weights(bert.layers), source="test")
-    known = to_tensors(batch)._replace(hidden_NLH=torch.from_numpy(encoder.hidden(batch.bert)))
+    known = to_tensors(batch)._replace(hidden_NLH=torch.from_numpy(encoder.hidden(batch.pieces)))
     with torch.no_grad():
         want = network(known).total.numpy()
     np.testing.assert_allclose(model.network(batch), want, rtol=0, atol=ATOL)
@@ -173,8 +173,8 @@ def test_hidden_layers_come_from_the_weights_as_stored(tmp_path):
     batch = prepared.codec.collate([prepared.train.encoded(index) for index in range(5)])
     bert = prepared.architecture.bert
     weights = BertFolder(tmp_path / "bert").weights(bert.layers)
-    rounded = BertEncoder.of(bert, as_stored(weights, "int8"), source="test").hidden(batch.bert)
-    exact = BertEncoder.of(bert, weights, source="test").hidden(batch.bert)
+    rounded = BertEncoder.of(bert, as_stored(weights, "int8"), source="test").hidden(batch.pieces)
+    exact = BertEncoder.of(bert, weights, source="test").hidden(batch.pieces)
     attach_hidden_layers(prepared, lambda _: None)
     kept = np.concatenate([prepared.train.encoded(index).hidden for index in range(5)])
     np.testing.assert_allclose(kept, rounded, rtol=0, atol=4e-3)
@@ -274,7 +274,7 @@ def test_a_tagger_answers_as_it_was_trained(tagger):
     tensors = to_tensors(batch)
     if not fine:
         encoder = BertEncoder.of(bert, result.weights, source="test")
-        tensors = tensors._replace(hidden_NLH=torch.from_numpy(encoder.hidden(batch.bert)))
+        tensors = tensors._replace(hidden_NLH=torch.from_numpy(encoder.hidden(batch.pieces)))
     with torch.no_grad():
         want_WTC = network(tensors)[0].numpy()
     got_TWC = model.network.emissions(batch)[0]
@@ -302,6 +302,6 @@ def test_stored_hidden_layers_are_those_of_the_sentence(tagger):
         sentence = next(iter(prepared.examples("dev")))
         dev = prepared.dev.encoded(0).hidden
         bert = prepared.architecture.bert
-        pieces = prepared.codec.encode_tokens(sentence.tokens).bert
+        pieces = prepared.codec.encode_tokens(sentence.tokens).pieces
         encoder = BertEncoder.of(bert, BertFolder(prepared.recipe.model.bert).weights(bert.layers), source="test")
-        np.testing.assert_allclose(dev, encoder.hidden(prepared.codec.bert.collate([pieces])), rtol=0, atol=0.2)
+        np.testing.assert_allclose(dev, encoder.hidden(prepared.codec.pieces.collate([pieces])), rtol=0, atol=0.2)

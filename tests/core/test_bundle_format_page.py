@@ -9,7 +9,7 @@ import pytest
 
 from bundles import architecture, text_codec, write_small
 from gatework.core import archive, bundle
-from gatework.core.architecture import Architecture, Bert, Characters, Encoder, LanguageModel
+from gatework.core.architecture import Architecture, Bert, Characters, Encoder, LanguageModel, States
 from gatework.core.bundle import read_bundle
 from gatework.core.writer import Writer
 from gatework.runtime.shapes import weight_shapes
@@ -21,7 +21,7 @@ from taggers import CLASSES, SPANS, tag_codec, write_tagger
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "bundle-format.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert, LanguageModel, Writer])
+@pytest.mark.parametrize("kind", [Architecture, Encoder, Characters, Bert, States, LanguageModel, Writer])
 def test_every_key_of_the_architecture(kind):
     section = PAGE.split("`architecture`, every key")[1].split("### `labels.json`")[0]
     assert {field.name for field in fields(kind)} <= set(re.findall(r"`(\w+)`", section))

@@ -16,7 +16,7 @@ from gatework.text.hugging_face import piece_cutter
 torch = pytest.importorskip("torch")
 
 from gatework.nn.bert import BertEncoder, BertMix  # noqa: E402
-from gatework.nn.tensors import bert_tensors  # noqa: E402
+from gatework.nn.tensors import piece_tensors  # noqa: E402
 
 SENTENCES = [["the", "actors", "was", "dull"], ["film"], ["great", "中文", "acting", ",", "actors", "a"] * 5]
 
@@ -39,7 +39,7 @@ def test_training_and_answering_agree(tmp_path, family, pieces):
     settings, weights, module, batch = both(tmp_path, family, pieces=pieces)
     want = Answering.of(settings, weights, source="test").hidden(batch)
     with torch.no_grad():
-        got = module(bert_tensors(batch)).numpy()
+        got = module(piece_tensors(batch)).numpy()
     np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
 
 
@@ -59,7 +59,7 @@ def test_weights_of_another_shape(tmp_path):
 def test_every_weight_that_was_read_has_a_gradient(tmp_path):
     _, _, module, batch = both(tmp_path, "electra")
     module.train()
-    module(bert_tensors(batch)).square().sum().backward()
+    module(piece_tensors(batch)).square().sum().backward()
     for name, weight in module.weights():
         assert weight.grad is not None, name
         assert float(weight.grad.abs().sum()) > 0, name
@@ -67,7 +67,7 @@ def test_every_weight_that_was_read_has_a_gradient(tmp_path):
 
 def test_dropout_is_for_training_alone(tmp_path):
     _, _, module, batch = both(tmp_path, "bert")
-    tensors = bert_tensors(batch)
+    tensors = piece_tensors(batch)
     with torch.no_grad():
         assert torch.equal(module(tensors), module(tensors))
         module.train()

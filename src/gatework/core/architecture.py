@@ -19,6 +19,8 @@ R n-gram rows, L width of their vectors, C outputs, P width of what the head rea
     lexicon.weight                        (lexicon rows + 1, width)  vectors of a lexicon's words; row 0 is zero
     bert.*                                see `core.bert_folder`; only where the bundle holds them
     bert.mix (L,), bert.gamma (1,)        scores of L chosen hidden layers, and their scale; with two layers and more
+    states.*                              see `core.states_bundle`; only where the bundle holds them
+    states.projection.weight (Q, S), states.projection.bias (Q,)     what states S wide are brought to, where Q is not 0
     head.weight (C, P), head.bias (C,)
     head.<forward|backward>.projection    (E, P)      of a tied head next_token, where P is not E
     head.cluster.weight (K, W), head.cluster.bias (K,)    of a head next_token with K cutoffs
@@ -130,6 +132,33 @@ class Encoder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class States:
+    """A language model of characters whose states at each token are inputs; see `core.states_bundle`."""
+
+    vocabulary: int
+    embedding: int
+    """Width of the vectors of characters."""
+    encoder: Encoder
+    """Of each direction, a stack of its own."""
+    directions: tuple[str, ...]
+    """As in `LanguageModel`."""
+    projection: int = 0
+    """Width that the states are brought to; 0 for as they are."""
+    inside: bool = True
+    """Whether the bundle holds the weights; else `config.json` names another bundle."""
+
+    @property
+    def width(self) -> int:
+        """Of the states of all directions."""
+        return self.encoder.outputs * len(self.directions)
+
+    @property
+    def outputs(self) -> int:
+        """Width of what joins the token vectors."""
+        return self.projection or self.width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LanguageModel:
     """What predicts the next token, or the one before."""
 
@@ -167,6 +196,8 @@ class Architecture:
     """Width of a lexicon word's vector; four of them, for begin, middle, end and single, join the token vectors."""
     bert: Bert | None = None
     """Hidden layers of a BERT, which join the token vectors."""
+    states: States | None = None
+    """States of a language model, which do."""
     language: LanguageModel | None = None
     """With the head next_token alone."""
     writer: Writer | None = None
@@ -180,7 +211,7 @@ class Architecture:
     def encoder_inputs(self) -> int:
         """Width of what the encoder reads at each token."""
         beside = self.ngram_embedding + (self.characters.outputs if self.characters else 0)
-        beside += self.bert.width if self.bert else 0
+        beside += (self.bert.width if self.bert else 0) + (self.states.outputs if self.states else 0)
         return self.embedding + beside + LEXICON_SETS * self.lexicon_embedding
 
     @property
@@ -219,6 +250,8 @@ class Architecture:
             own["characters"] = Characters(**_checked(Characters, own["characters"], f"{source}: characters"))
         if own.get("bert") is not None:
             own["bert"] = _bert(own["bert"], f"{source}: bert")
+        if own.get("states") is not None:
+            own["states"] = _states(own["states"], f"{source}: states")
         own["pooling"] = _pooling(own, source)
         own["also"] = _also(own, source)
         own["language"] = _language(own, source)
@@ -242,7 +275,9 @@ FIRST_CUTOFF = 3
 """Padding, unknown and the end of a text are always among the ids below the first cutoff."""
 _MOST_CUTOFFS = 64
 _DIRECTIONS = (("forward",), ("backward",), ("forward", "backward"))
-_BESIDE_TOKENS = ("characters", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "bert")
+_BESIDE_TOKENS = (
+    *("characters", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "bert", "states"),
+)
 _CHOICES = {
     "head": get_args(Head),
     "decoder": get_args(Decoder),
@@ -325,3 +360,12 @@ def _bert(values: Any, source: str) -> Bert:
     if own["width"] % own["heads"] or own["positions"] < 3 or not 0.0 < own["epsilon"] < 1.0:
         raise BundleError(f"{source}: heads, positions or epsilon do not fit. Export the model again.")
     return Bert(**{**own, "chosen": tuple(chosen)})
+
+
+def _states(values: Any, source: str) -> States:
+    own = _checked(States, values, source)
+    encoder = Encoder(**_checked(Encoder, own["encoder"], f"{source}: encoder"))
+    directions = own["directions"]
+    if not isinstance(directions, list | tuple) or tuple(directions) not in _DIRECTIONS or encoder.bidirectional:
+        raise BundleError(f"{source}: directions must be forward, backward or both. Export the model again.")
+    return States(**{**own, "encoder": encoder, "directions": tuple(directions)})

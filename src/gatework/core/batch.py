@@ -25,8 +25,9 @@ class LexiconBatch(NamedTuple):
     weights_L: npt.NDArray[np.float32]
 
 
-class BertBatch(NamedTuple):
-    """What a BERT reads of a batch: rows of pieces, and where each of the batch's N tokens stands in them.
+class PieceBatch(NamedTuple):
+    """What a BERT, or a language model of characters, reads of a batch: rows of pieces, and where each of the batch's N
+    tokens stands in them.
 
     The tokens are those of the sequences, one sequence after the other. A sequence too long for the model's positions
     takes several rows, which overlap.
@@ -43,13 +44,13 @@ class BertBatch(NamedTuple):
     end_N: IntArray
     """Where they end, int64; at least one after `begin_N`."""
 
-    def part(self, start: int, stop: int) -> BertBatch:
+    def part(self, start: int, stop: int) -> PieceBatch:
         """Tokens `start` to `stop`, at least one, with the rows they stand in."""
         if start == 0 and stop == len(self.row_N):
             return self
         first, last = int(self.row_N[start]), int(self.row_N[stop - 1]) + 1
         rows, own = slice(first, last), slice(start, stop)
-        return BertBatch(
+        return PieceBatch(
             self.ids_RP[rows], self.lengths_R[rows], self.row_N[own] - first, self.begin_N[own], self.end_N[own]
         )
 
@@ -80,10 +81,11 @@ class TextBatch(NamedTuple):
     """Character ids of each word, int64, 0 past its end; None without character composition."""
     lexicon: LexiconBatch | None = None
     """None without a lexicon."""
-    bert: BertBatch | None = None
-    """None without a BERT, and where its hidden layers are known already."""
+    pieces: PieceBatch | None = None
+    """None without a BERT or a language model, and where its hidden layers are known already."""
     hidden_NLH: npt.NDArray[np.float16] | None = None
-    """Chosen hidden layers of a frozen BERT for the N tokens of all windows, one after the other; in training alone."""
+    """Chosen hidden layers of a frozen BERT or language model for the N tokens of all windows, one after the other; in
+    training alone."""
 
 
 def token_budget_batches(

@@ -183,6 +183,13 @@ class ModelSection(Section):
     """A token's vector: that of its first piece, or the mean of its pieces."""
     bert_trained: bool = False
     """Fine-tune the BERT too (`train.bert_learning_rate`). Frozen, its layers are computed once and kept on disk."""
+    language_model: str | None = None
+    """A bundle of the task `lm`, of characters: its states at each token join the token vectors (contextual string
+    embeddings). It is not trained further; its states are computed once and kept on disk."""
+    language_model_projection: Annotated[int, Field(ge=0)] = 256
+    """Width that these states are brought to before they join; 0 joins them as they are."""
+    language_model_dropout: Chance = 0.3
+    """Dropout on these states before that: one mask a sequence."""
     dropout: Chance = 0.5
     """Dropout on every layer's outputs and on the pooled vector before the head."""
     output_dropout: Chance | None = None
@@ -304,6 +311,9 @@ class ExportSection(Section):
     """How weights are stored; arithmetic is float32 either way."""
     bert: Literal["inside", "reference"] = "inside"
     """Where the BERT of a model lies: in the bundle, or in its folder, whose SHA-256 the bundle holds."""
+    language_model: Literal["inside", "reference"] = "inside"
+    """Where the language model of `model.language_model` lies: in the bundle, or in its own, whose SHA-256 the bundle
+    holds."""
     max_size: Annotated[int, Field(ge=0)] = 0
     """Largest bundle in bytes; vocabulary, width, n-gram rows and storage are chosen to fit. 0 for no limit."""
 

@@ -22,7 +22,11 @@ from gatework.core.errors import ConfigError, nearest
 from gatework.core.recipe import Recipe
 
 DATA_VARIABLE = "GATEWORK_DATA"
-PATH_KEYS = {"data": ("train", "dev", "test", "unlabelled"), "input": ("vectors", "lexicon"), "model": ("bert",)}
+PATH_KEYS = {
+    "data": ("train", "dev", "test", "unlabelled"),
+    "input": ("vectors", "lexicon"),
+    "model": ("bert", "language_model"),
+}
 """Options that hold a path or a list of paths."""
 NO_PATHS = ("train",)
 """What such an option may say instead: `input.lexicon = "train"`. A file of that name is `./train`."""

@@ -56,9 +56,9 @@ def cut(one: Any, start: int, end: int) -> Any:
         low, high = np.searchsorted(lexicon.slots, [4 * start, 4 * end])
         slots = lexicon.slots[low:high] - np.int32(4 * start)
         parts["lexicon"] = type(lexicon)(slots, lexicon.rows[low:high], lexicon.weights[low:high])
-    if (bert := getattr(one, "bert", None)) is not None:
-        low, high = bert.starts_T[start], bert.starts_T[end]
-        parts["bert"] = type(bert)(bert.ids_P[low:high], bert.starts_T[start : end + 1] - low)
+    if (pieces := getattr(one, "pieces", None)) is not None:
+        low, high = pieces.starts_T[start], pieces.starts_T[end]
+        parts["pieces"] = type(pieces)(pieces.ids_P[low:high], pieces.starts_T[start : end + 1] - low)
     if getattr(one, "hidden", None) is not None:
         parts["hidden"] = one.hidden[start:end]
     return one._replace(**parts)

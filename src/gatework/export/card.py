@@ -100,6 +100,12 @@ def _network(a: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
         yield f"- characters of each word through a {a.characters.kind}, {a.characters.outputs} values"
     if a.lexicon_rows:
         yield f"- {a.lexicon_rows:,} words of a lexicon, vectors of {a.lexicon_embedding}"
+    if a.states is not None:
+        inner, place = a.states.encoder, "in this file" if a.states.inside else "in a file of its own"
+        yield (
+            f"- states of a character language model, {inner.layers} x {inner.cell}, {inner.units} units, reading "
+            f"{' and '.join(a.states.directions)}, brought to {a.states.outputs}; {place}"
+        )
     layers = f"- {encoder.layers} x {encoder.cell}, {encoder.units} units, {ways}"
     if a.language is not None:
         reading = " and ".join(a.language.directions)

@@ -17,6 +17,7 @@ from gatework.core.architecture import Architecture
 from gatework.core.bert_folder import BertFolder
 from gatework.core.bundle import CARD, CONFIG, METRICS, WEIGHTS, bundle_size, read_bundle, write_bundle
 from gatework.core.errors import ConfigError
+from gatework.core.states_bundle import StatesBundle
 from gatework.export.card import model_card
 from gatework.export.storage import STORAGE, Stored, check_storage, store, stored_again, stored_bytes
 from gatework.runtime import load
@@ -30,6 +31,8 @@ Weights = Mapping[str, npt.NDArray[np.floating]]
 NGRAM_KEYS = "tokenizer/ngrams.u32"
 """Keys of the n-grams, one for each row of `ngrams.weight`; see `gatework.text.ngrams`."""
 PATH_KEYS = ("train", "dev", "test", "unlabelled")
+NAMED = (("data", PATH_KEYS), ("input", ("vectors", "lexicon")), ("model", ("bert", "language_model")))
+"""Options of a recipe, by section, that name files."""
 BULKY = ("confusion", "reliability", "per_class", "interval")
 """Metrics left out, all at once, where a bundle must not grow by them."""
 
@@ -126,6 +129,10 @@ def build_config(prepared: Prepared, decode: Mapping[str, Any], command: str = "
     if bert is not None and not bert.inside and prepared.recipe.model.bert is not None:
         folder = BertFolder(prepared.recipe.model.bert)
         config["bert"] = {"name": folder.name, "sha256": folder.sha256}
+    states = prepared.architecture.states
+    if states is not None and not states.inside and prepared.recipe.model.language_model is not None:
+        other = StatesBundle(prepared.recipe.model.language_model)
+        config["language_model"] = {"name": other.name, "sha256": other.sha256}
     return config | ({"command": command} if command else {})
 
 
@@ -187,7 +194,7 @@ def _without_folders(recipe: dict[str, Any]) -> dict[str, Any]:
             return [name(one) for one in value]
         return os.path.basename(value) if isinstance(value, str) else value
 
-    for section, keys in (("data", PATH_KEYS), ("input", ("vectors", "lexicon")), ("model", ("bert",))):
+    for section, keys in NAMED:
         own = recipe.get(section, {})
         own.update({key: name(own[key]) for key in keys if key in own})
     return recipe

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gatework.core.architecture import Bert
 from gatework.core.errors import BundleError
 from gatework.nn.dropout import check_chance, dropout
-from gatework.nn.tensors import BertTensors, TensorBatch
+from gatework.nn.tensors import PieceTensors, TensorBatch
 
 DROPOUT = 0.1
 """What BERTs are trained with, on what each half of a layer adds."""
@@ -39,7 +39,7 @@ class BertEncoder(nn.Module):
         self.layers = nn.ModuleList([_Layer(settings, dropout) for _ in range(settings.layers)])
         self.dropout = check_chance("the dropout of a BERT", dropout)
 
-    def forward(self, batch: BertTensors) -> Tensor:
+    def forward(self, batch: PieceTensors) -> Tensor:
         """Vectors of the chosen layers of every token, (N, L, H)."""
         places_P = torch.arange(batch.ids_RP.shape[1], device=batch.ids_RP.device)
         real_R11P = (places_P < batch.lengths_R.to(places_P.device)[:, None])[:, None, None]
@@ -75,7 +75,7 @@ class BertEncoder(nn.Module):
                 raise BundleError(f"bert.{name} has shape {array.shape}, wanted {tuple(parameter.shape)}.")
             parameter.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
 
-    def _pooled(self, x_RPH: Tensor, batch: BertTensors) -> Tensor:
+    def _pooled(self, x_RPH: Tensor, batch: PieceTensors) -> Tensor:
         """A vector for each token: of its first piece, or the mean of its pieces, (N, H)."""
         if self.settings.pieces == "first":
             return x_RPH[batch.row_N, batch.begin_N]
@@ -115,17 +115,14 @@ class BertInput(nn.Module):
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """x_WTH, zero past each length."""
-        if self.encoder is not None and batch.bert is not None:
-            hidden_NLH: Tensor = self.encoder(batch.bert)
+        if self.encoder is not None and batch.pieces is not None:
+            hidden_NLH: Tensor = self.encoder(batch.pieces)
         elif batch.hidden_NLH is not None:
             hidden_NLH = batch.hidden_NLH
         else:
             raise BundleError("the model reads a BERT, but the batch has none. Encode with the model's own codec.")
         x_NH = hidden_NLH[:, 0].float() if self.mix is None else self.mix(hidden_NLH)
-        windows, time = batch.tokens_WT.shape
-        real_WT = torch.arange(time) < batch.lengths_W[:, None]
-        x_WTH = x_NH.new_zeros(windows, time, x_NH.shape[1])
-        return x_WTH.index_put((real_WT.to(x_NH.device),), x_NH)
+        return scatter(x_NH, batch)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters under the names of a bundle, without the leading `bert.`."""
@@ -134,6 +131,14 @@ class BertInput(nn.Module):
         if self.mix is not None:
             yield "mix", self.mix.mix
             yield "gamma", self.mix.gamma
+
+
+def scatter(x_NH: Tensor, batch: TensorBatch) -> Tensor:
+    """Vectors of all tokens to their windows, x_WTH, zero past each length."""
+    windows, time = batch.tokens_WT.shape
+    real_WT = torch.arange(time) < batch.lengths_W[:, None]
+    x_WTH = x_NH.new_zeros(windows, time, x_NH.shape[1])
+    return x_WTH.index_put((real_WT.to(x_NH.device),), x_NH)
 
 
 class _Layer(nn.Module):

@@ -1,6 +1,7 @@
 """What reads a batch's tokens: everything that joins into the vectors the encoder reads, for every network alike.
 
-    token vector  +  n-grams that end at the token  +  its characters composed  +  the lexicon's words over it  +  BERT
+    token vector  +  n-grams that end at the token  +  its characters composed  +  the lexicon's words over it
+        +  BERT  or  the states of a language model
 
 (+ stands for side by side; each part but the first is there only where the architecture has it).
 
@@ -24,6 +25,7 @@ from gatework.nn.dropout import check_chance, locked_dropout, word_dropout
 from gatework.nn.embedding import Embedding
 from gatework.nn.lexicon import SoftLexicon
 from gatework.nn.ngrams import LocalNgrams
+from gatework.nn.states import StatesInput
 from gatework.nn.tensors import TensorBatch
 
 
@@ -41,11 +43,13 @@ class Inputs(nn.Module):
         freeze_vectors: bool = False,
         sparse_embedding: bool | None = None,
         bert_trained: bool = False,
+        states_dropout: float = 0.0,
     ) -> None:
         """
         Args:
             embedding_dropout: one mask a window, on all parts.
             bert_trained: run the BERT here and train it; else its hidden layers come with the batch.
+            states_dropout: of the states of a language model, see `StatesInput`.
             word_dropout: chance that a token is read as unknown.
             feature_dropout: chance that a row of the local or the lexicon table is left out at a token.
             vectors_VE, freeze_vectors, sparse_embedding: of the token vectors, see `Embedding`.
@@ -63,6 +67,7 @@ class Inputs(nn.Module):
         self.characters = None if a.characters is None else CharacterComposition(a.characters)
         self.lexicon = SoftLexicon(a.lexicon_rows, a.lexicon_embedding) if a.lexicon_rows else None
         self.bert = None if a.bert is None else BertInput(a.bert, trained=bert_trained)
+        self.states = None if a.states is None else StatesInput(a.states, dropout=states_dropout)
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """x_WTE, with the dropouts of words and of vectors in training."""
@@ -81,6 +86,8 @@ class Inputs(nn.Module):
             parts.append(self.lexicon(batch.lexicon._replace(rows_L=rows_L), tokens_WT.shape))
         if self.bert is not None:
             parts.append(self.bert(batch))
+        if self.states is not None:
+            parts.append(self.states(batch))
         x_WTE = torch.cat(parts, 2) if len(parts) > 1 else parts[0]
         return locked_dropout(x_WTE, self.embedding_dropout, self.training)
 
@@ -102,3 +109,6 @@ class Inputs(nn.Module):
         if self.bert is not None:
             for name, weight in self.bert.weights():
                 yield f"bert.{name}", weight
+        if self.states is not None:
+            for name, weight in self.states.weights():
+                yield f"states.{name}", weight

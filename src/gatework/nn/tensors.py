@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatework.core.batch import BertBatch, IntArray, LexiconBatch, TextBatch
+from gatework.core.batch import IntArray, LexiconBatch, PieceBatch, TextBatch
 
 
-class BertTensors(NamedTuple):
-    """The fields of `BertBatch`, as int64 tensors. See there for what each holds."""
+class PieceTensors(NamedTuple):
+    """The fields of `PieceBatch`, as int64 tensors. See there for what each holds."""
 
     ids_RP: Tensor
     lengths_R: Tensor
@@ -41,18 +41,18 @@ class TensorBatch(NamedTuple):
     local_WTM: Tensor
     characters_WTK: Tensor | None = None
     lexicon: TensorLexicon | None = None
-    bert: BertTensors | None = None
+    pieces: PieceTensors | None = None
     hidden_NLH: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TensorBatch:
         """The batch on a device. Lengths and sequence numbers stay on the CPU, where the shapes are planned."""
         characters = None if self.characters_WTK is None else self.characters_WTK.to(device)
         lexicon = None if self.lexicon is None else TensorLexicon(*(part.to(device) for part in self.lexicon))
-        bert = None if self.bert is None else BertTensors(*(part.to(device) for part in self.bert))
+        pieces = None if self.pieces is None else PieceTensors(*(part.to(device) for part in self.pieces))
         hidden = None if self.hidden_NLH is None else self.hidden_NLH.to(device)
         return self._replace(
             lexicon=lexicon,
-            bert=bert,
+            pieces=pieces,
             hidden_NLH=hidden,
             tokens_WT=self.tokens_WT.to(device),
             ngram_rows_N=self.ngram_rows_N.to(device),
@@ -74,14 +74,14 @@ def to_tensors(batch: TextBatch) -> TensorBatch:
         local_WTM=_tensor(batch.local_WTM),
         characters_WTK=None if batch.characters_WTK is None else _tensor(batch.characters_WTK),
         lexicon=None if batch.lexicon is None else _lexicon(batch.lexicon),
-        bert=None if batch.bert is None else bert_tensors(batch.bert),
+        pieces=None if batch.pieces is None else piece_tensors(batch.pieces),
         hidden_NLH=None if batch.hidden_NLH is None else torch.from_numpy(batch.hidden_NLH),
     )
 
 
-def bert_tensors(batch: BertBatch) -> BertTensors:
+def piece_tensors(batch: PieceBatch) -> PieceTensors:
     """The rows of a BERT as tensors."""
-    return BertTensors(*map(_tensor, batch))
+    return PieceTensors(*map(_tensor, batch))
 
 
 def _lexicon(lexicon: LexiconBatch) -> TensorLexicon:

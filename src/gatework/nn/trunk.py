@@ -39,12 +39,13 @@ class Trunk(nn.Module):
         freeze_vectors: bool = False,
         sparse_embedding: bool | None = None,
         bert_trained: bool = False,
+        states_dropout: float = 0.0,
     ) -> None:
         """
         Args:
             dropout: on each layer's outputs, and on what the head reads.
             embedding_dropout, word_dropout, feature_dropout: see `Inputs`.
-            vectors_VE, freeze_vectors, sparse_embedding, bert_trained: see `Inputs`.
+            vectors_VE, freeze_vectors, sparse_embedding, bert_trained, states_dropout: see `Inputs`.
             variational_dropout, weight_drop, zoneout, forget_bias: of the encoder, see `RecurrentStack`.
         Raises: ConfigError, DataError: as the parts do.
         """
@@ -61,6 +62,7 @@ class Trunk(nn.Module):
             freeze_vectors=freeze_vectors,
             sparse_embedding=sparse_embedding,
             bert_trained=bert_trained,
+            states_dropout=states_dropout,
         )
         self.encoder = RecurrentStack(
             encoder.cell,

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.architecture import Bert
-from gatework.core.batch import BertBatch
+from gatework.core.batch import PieceBatch
 from gatework.core.errors import BundleError
 
 Float32 = npt.NDArray[np.float32]
@@ -98,7 +98,7 @@ class BertEncoder:
         words: Float32 = weights["bert.words.weight"]
         return cls(settings, lambda ids: words[ids], lambda name: weights[name], source=source)
 
-    def hidden(self, batch: BertBatch) -> Float32:
+    def hidden(self, batch: PieceBatch) -> Float32:
         """Vectors of the chosen layers of every token, (N, L, H)."""
         chosen = self.settings.chosen
         found_NLH = np.empty((len(batch.row_N), len(chosen), self.settings.width), dtype=np.float32)
@@ -106,7 +106,7 @@ class BertEncoder:
             found_NLH[tokens_n, layer] = vectors_nH
         return found_NLH
 
-    def mixed(self, batch: BertBatch, weights_L: Float32) -> Float32:
+    def mixed(self, batch: PieceBatch, weights_L: Float32) -> Float32:
         """The chosen layers of every token, summed with these weights, (N, H)."""
         found_NH = np.zeros((len(batch.row_N), self.settings.width), dtype=np.float32)
         for tokens_n, layer, vectors_nH in self._run(batch):
@@ -114,7 +114,7 @@ class BertEncoder:
             found_NH[tokens_n] += vectors_nH
         return found_NH
 
-    def _run(self, batch: BertBatch) -> Iterator[tuple[IntArray, int, Float32]]:
+    def _run(self, batch: PieceBatch) -> Iterator[tuple[IntArray, int, Float32]]:
         """Tokens, the place of a chosen layer, and their vectors in it; all layers of a group of rows in turn."""
         chosen = {layer: place for place, layer in enumerate(self.settings.chosen)}
         for group in _groups(batch):
@@ -209,7 +209,7 @@ def mix_weights(scores_L: Float32, gamma_1: Float32) -> Float32:
     return weights_L
 
 
-def _groups(batch: BertBatch) -> Iterator[_Group]:
+def _groups(batch: PieceBatch) -> Iterator[_Group]:
     """Rows in the order of their lengths, GROUP_PIECES or one row at a time."""
     order_R = np.argsort(batch.lengths_R, kind="stable")
     ends_R = np.cumsum(batch.lengths_R[order_R])
@@ -223,7 +223,7 @@ def _groups(batch: BertBatch) -> Iterator[_Group]:
         start = stop
 
 
-def _group(batch: BertBatch, rows_r: IntArray, tokens_N: IntArray, begins_R: IntArray) -> _Group:
+def _group(batch: PieceBatch, rows_r: IntArray, tokens_N: IntArray, begins_R: IntArray) -> _Group:
     lengths_r = batch.lengths_R[rows_r]
     starts_r = np.cumsum(lengths_r) - lengths_r
     places_Q = np.arange(int(lengths_r.sum())) - np.repeat(starts_r, lengths_r)

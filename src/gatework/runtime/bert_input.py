@@ -1,6 +1,6 @@
 """The BERT of a bundle: its weights inside, or in the folder that the bundle refers to.
 
-T time, W windows, L chosen layers, H width.
+N tokens, L chosen layers, H width.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.architecture import Bert
-from gatework.core.batch import BertBatch
+from gatework.core.batch import PieceBatch
 from gatework.core.errors import BundleError, DataError
 from gatework.core.tensors import TensorFile
 from gatework.runtime.bert import BertEncoder, mix_weights
+from gatework.runtime.contextual import ContextualInput
 from gatework.runtime.tables import Table, dense
 
 Float32 = npt.NDArray[np.float32]
@@ -26,8 +27,10 @@ VARIABLE = "GATEWORK_BERT"
 """Environment variable that names the folder of a BERT that is not inside its bundle."""
 
 
-class BertInput:
+class BertInput(ContextualInput):
     """The vectors of a batch's tokens out of the BERT of a bundle."""
+
+    reads = "a BERT"
 
     def __init__(self, settings: Bert, weights: TensorFile, reference: Any, *, source: str) -> None:
         """
@@ -43,20 +46,13 @@ class BertInput:
             self._encoder = BertEncoder(settings, words, lambda name: dense(weights, name), source=source)
         else:
             self._encoder = BertEncoder.of(settings, referred(reference, settings, source=source), source=source)
-        self._width = settings.width
+        self.width = settings.width
         self._mix_L = np.ones(1, dtype=np.float32)
         if settings.mixed:
             self._mix_L = mix_weights(dense(weights, "bert.mix"), dense(weights, "bert.gamma"))
 
-    def __call__(self, batch: BertBatch, lengths_W: IntArray, windows: slice, time: int) -> Float32:
-        """x_TWH of the tokens of some windows, zero past each length."""
-        ends_W = np.cumsum(lengths_W)
-        own_W = lengths_W[windows]
-        start = int(ends_W[windows.start - 1]) if windows.start else 0
-        real_WT = np.arange(time) < own_W[:, None]
-        x_WTH = np.zeros((*real_WT.shape, self._width), dtype=np.float32)
-        x_WTH[real_WT] = self._encoder.mixed(batch.part(start, start + int(own_W.sum())), self._mix_L)
-        return x_WTH.swapaxes(0, 1)
+    def vectors(self, batch: PieceBatch) -> Float32:
+        return self._encoder.mixed(batch, self._mix_L)
 
 
 def referred(reference: Any, settings: Bert, *, source: str) -> dict[str, Float32]:

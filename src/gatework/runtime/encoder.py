@@ -83,7 +83,7 @@ def short_way(
     bias_C: Float32 | None = None,
 ) -> kernels.Sentence | None:
     """The network as one call for one text; None where there is no code for it. Without a head, its encoder alone."""
-    if inputs.bert is not None or (of.encoder.residual and of.encoder.outputs == of.encoder_inputs):
+    if inputs.contextual is not None or (of.encoder.residual and of.encoder.outputs == of.encoder_inputs):
         return None
     return kernels.sentence(
         of.encoder.cell,

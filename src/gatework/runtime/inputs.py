@@ -5,6 +5,8 @@ T time, W windows, I width of all parts together, M lengths of n-grams from two 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,32 @@ from gatework.core.errors import BundleError
 from gatework.core.tensors import TensorFile
 from gatework.runtime.bert_input import BertInput
 from gatework.runtime.characters import CharacterComposition
+from gatework.runtime.contextual import ContextualInput
+from gatework.runtime.states_input import StatesInput
 from gatework.runtime.tables import Table
 
 Float32 = npt.NDArray[np.float32]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Inputs:
     """Windows of a batch to the vectors of their tokens."""
 
-    def __init__(self, architecture: Architecture, weights: TensorFile, *, source: str, bert: Any = None) -> None:
-        """`bert` is that of config.json, for a BERT outside the bundle. Raises: BundleError: it is not to be had."""
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: TensorFile,
+        *,
+        source: str,
+        precision: str = "float32",
+        config: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """
+        Args:
+            precision: of the products of a language model.
+            config: config.json, for a BERT or a language model outside the bundle.
+        Raises: BundleError: that one is not to be had. ConfigError: `precision` is unknown.
+        """
         a = architecture
         self._architecture, self._source = a, source
         self.embedding = Table(weights, "embedding.weight", source=source)
@@ -34,7 +52,12 @@ class Inputs:
         self.characters = None
         if a.characters is not None:
             self.characters = CharacterComposition(a.characters, weights, source=source)
-        self.bert = BertInput(a.bert, weights, bert, source=source) if a.bert is not None else None
+        self.contextual: ContextualInput | None = None
+        if a.bert is not None:
+            self.contextual = BertInput(a.bert, weights, config.get("bert"), source=source)
+        if a.states is not None:
+            reference = config.get("language_model")
+            self.contextual = StatesInput(a.states, weights, reference, source=source, precision=precision)
 
     @property
     def beside_width(self) -> int:
@@ -72,10 +95,10 @@ class Inputs:
             if batch.lexicon is None:
                 raise self._lacks("reads a lexicon")
             parts.append(_lexicon(self.lexicon, batch.lexicon, batch.tokens_WT.shape, windows, time))
-        if self.bert is not None:
-            if batch.bert is None:
-                raise self._lacks("reads a BERT")
-            parts.append(self.bert(batch.bert, batch.lengths_W, windows, time))
+        if self.contextual is not None:
+            if batch.pieces is None:
+                raise self._lacks(f"reads {self.contextual.reads}")
+            parts.append(self.contextual(batch.pieces, batch.lengths_W, windows, time))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _lacks(self, what: str) -> BundleError:

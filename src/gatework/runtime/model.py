@@ -68,7 +68,7 @@ class Model:
         options: dict[str, Any] = {"source": bundle.source, "precision": precision}
         if bundle.architecture.head == "next_token":
             return LanguageModel(bundle.architecture, bundle.weights, **options)
-        options["bert"] = bundle.config.get("bert")
+        options["config"] = bundle.config
         if bundle.architecture.head == "per_sequence":
             return Network(bundle.architecture, bundle.weights, **options)
         return Tagger(bundle.architecture, bundle.weights, constraints=self.codec.constraints, **options)

@@ -19,7 +19,7 @@ from gatework.core.architecture import Architecture
 from gatework.core.batch import TextBatch, token_budget_batches
 from gatework.core.tensors import TensorFile
 from gatework.runtime.encoder import GROUP_TOKENS, Encoder, groups, short_way
-from gatework.runtime.inputs import Inputs
+from gatework.runtime.inputs import NOTHING, Inputs
 from gatework.runtime.pooling import Attention, make_group, make_pools
 from gatework.runtime.shapes import check_shapes
 from gatework.runtime.tables import Table, dense
@@ -41,16 +41,16 @@ class Network:
         *,
         source: str,
         precision: str = "float32",
-        bert: Any = None,
+        config: Mapping[str, Any] = NOTHING,
     ) -> None:
-        """`bert` is that of config.json, for a BERT outside the bundle.
+        """`config` is config.json, for a BERT or a language model outside the bundle.
 
         Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown.
         """
         check_shapes(architecture, weights, source=source)
         self.architecture = a = architecture
         self._source = source
-        self._inputs = Inputs(a, weights, source=source, bert=bert)
+        self._inputs = Inputs(a, weights, source=source, precision=precision, config=config)
         self._encoder = Encoder(a, weights, precision=precision)
         self._attention = None
         if a.attention:

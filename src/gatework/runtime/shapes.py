@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatework.cells import CELLS
-from gatework.core.architecture import Architecture, Bert
+from gatework.core.architecture import Architecture, Bert, States
 from gatework.core.errors import BundleError, ConfigError
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
@@ -23,6 +23,13 @@ def weight_shapes(architecture: Architecture) -> Shapes:
     if a.bert is not None:
         shapes |= bert_shapes(a.bert) if a.bert.inside else {}
         shapes |= {"bert.mix": (len(a.bert.chosen),), "bert.gamma": (1,)} if a.bert.mixed else {}
+    if a.states is not None:
+        shapes |= states_shapes(a.states) if a.states.inside else {}
+        if a.states.projection:
+            shapes |= {
+                "states.projection.weight": (a.states.projection, a.states.width),
+                "states.projection.bias": (a.states.projection,),
+            }
     if a.lexicon_rows:
         shapes["lexicon.weight"] = (a.lexicon_rows + 1, a.lexicon_embedding)
     shapes |= _encoder_shapes(a)
@@ -62,6 +69,18 @@ def bert_shapes(bert: Bert) -> Shapes:
         dense(f"{layer}.inner", bert.inner, bert.width)
         dense(f"{layer}.outer", bert.width, bert.inner)
         norm(f"{layer}.outer")
+    return shapes
+
+
+def states_shapes(states: States) -> Shapes:
+    """Shape of every weight of a language model whose states are read, by name."""
+    encoder, width = states.encoder, states.embedding
+    shapes: Shapes = {"states.embedding.weight": (states.vocabulary, width)}
+    for layer in range(encoder.layers):
+        parameters = CELLS[encoder.cell].parameters(width, encoder.units, encoder.projection)
+        for way in states.directions:
+            shapes |= {f"states.{layer}.{way}.{name}": shape for name, shape in parameters.items()}
+        width = encoder.outputs
     return shapes
 
 

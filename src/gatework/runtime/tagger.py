@@ -25,7 +25,7 @@ from gatework.core.windows import cut, windows
 from gatework.kernels import crf
 from gatework.runtime.decoding import layer_scores, paths_of
 from gatework.runtime.encoder import GROUP_TOKENS, Encoder, short_way
-from gatework.runtime.inputs import Inputs
+from gatework.runtime.inputs import NOTHING, Inputs
 from gatework.runtime.shapes import check_shapes, layer_names
 from gatework.runtime.tables import dense
 from gatework.tasks import Codec
@@ -48,17 +48,17 @@ class Tagger:
         source: str,
         precision: str = "float32",
         constraints: Sequence[Constraints | None] = (),
-        bert: Any = None,
+        config: Mapping[str, Any] = NOTHING,
     ) -> None:
         """
         Args:
-            bert: that of config.json, for a BERT outside the bundle.
+            config: config.json, for a BERT or a language model outside the bundle.
             constraints: what each tag layer allows; None, or no entry, for all.
         Raises: BundleError: `weights` are not those of the architecture. ConfigError: `precision` is unknown.
         """
         check_shapes(architecture, weights, source=source)
         self.architecture = a = architecture
-        self._inputs = Inputs(a, weights, source=source, bert=bert)
+        self._inputs = Inputs(a, weights, source=source, precision=precision, config=config)
         self._encoder = Encoder(a, weights, precision=precision)
         self._heads = [
             (np.ascontiguousarray(dense(weights, f"{name}weight").T), dense(weights, f"{name}bias"))

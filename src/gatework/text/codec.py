@@ -17,6 +17,7 @@ Bundle entries (all of them checked when read, for a bundle may come from anyone
     tokenizer/characters.json  characters in the order of their ids; with character composition
     tokenizer/lexicon.u64, .f32  keys and weights of a lexicon's words, see `lexicon`; with a lexicon
     tokenizer/bert.json        the pieces of a BERT; where the model reads one
+    tokenizer/language/...     the characters of a language model; where the model reads one, see `letters`
 
 T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longest word, B texts, W windows.
 """
@@ -31,18 +32,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.batch import BertBatch, TextBatch
+from gatework.core.batch import PieceBatch, TextBatch
 from gatework.core.errors import BundleError, ConfigError
 from gatework.text.codec_entries import FORMAT, CodecEntries
 from gatework.text.counting import count_texts, count_tokens, draw, folded
 from gatework.text.encoded import Encoded, Token, batch_characters, batch_lexicon, batch_of_one
 from gatework.text.features import TokenFeatures
 from gatework.text.known import Known, Spelt
+from gatework.text.letters import ENTRIES as LETTERS
+from gatework.text.letters import LetterCutter, apart
 from gatework.text.lexicon import Lexicon, LexiconHits
 from gatework.text.ngrams import NgramTable
 from gatework.text.normalise import Normaliser
 from gatework.text.pieces import ENTRY as BERT
-from gatework.text.pieces import PieceCutter
+from gatework.text.pieces import PieceCutter, Pieces
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
 from gatework.text.treebank import TreebankUnit, keeps_hyphens
 from gatework.text.units import PATTERNS, SegmenterUnit, Unit, blank_break_tags, learnt_from_nothing, segmenter
@@ -83,7 +86,7 @@ class TextCodec:
         tokens_only: bool = False,
         lexicon: Lexicon | None = None,
         hyphens: bool = True,
-        bert: PieceCutter | None = None,
+        pieces: PieceCutter | LetterCutter | None = None,
     ) -> None:
         self.unit = unit
         self.normalise = normalise
@@ -95,7 +98,7 @@ class TextCodec:
         self.features = features
         self.lexicon = lexicon
         self.character_case = character_case
-        self.bert = bert
+        self.pieces = pieces
         self.tokens_only = tokens_only
         """For answers a token: n-grams are features of tokens alone, and a text as a whole has none."""
         self._longer = (ngrams.n - 1 if ngrams is not None else 0) + (features.count if features is not None else 0)
@@ -116,7 +119,7 @@ class TextCodec:
         rng: np.random.Generator | None = None,
         unlabelled: Callable[[], Iterable[str]] | None = None,
         subwords: Subwords | None = None,
-        bert: PieceCutter | None = None,
+        pieces: PieceCutter | LetterCutter | None = None,
     ) -> TextCodec:
         """Learn vocabulary, n-grams and subwords from training texts.
 
@@ -127,7 +130,7 @@ class TextCodec:
             unlabelled: gives texts that count for vocabulary and subwords, not for n-grams: an n-gram's row is learnt
                 from labels alone.
             subwords: a model trained before, for a subword unit; None trains one.
-            bert: cuts the tokens for a BERT too.
+            pieces: cuts the tokens for a BERT or a language model too.
         """
         unit = settings.unit
         if unit not in UNITS:
@@ -157,7 +160,7 @@ class TextCodec:
             subwords=subwords,
             characters=characters,
             package=package,
-            bert=bert,
+            pieces=pieces,
         )
 
     @classmethod
@@ -166,14 +169,14 @@ class TextCodec:
         sentences: Callable[[], Iterable[Sequence[str]]],
         settings: InputSection,
         *,
-        bert: PieceCutter | None = None,
+        pieces: PieceCutter | LetterCutter | None = None,
     ) -> TextCodec:
         """Learn vocabulary, n-grams and features from training sentences that are cut into tokens already.
 
         Args:
             sentences: gives the sentences, afresh at every call; read once and never held.
             settings: the `[input]` of a recipe, its unit not "auto" and no subword unit.
-            bert: cuts the tokens for a BERT too.
+            pieces: cuts the tokens for a BERT or a language model too.
         """
         unit = settings.unit
         if unit not in UNITS or unit in SUBWORD_UNITS:
@@ -212,15 +215,26 @@ class TextCodec:
             character_case=True,
             tokens_only=True,
             hyphens=keeps_hyphens(seen),
-            bert=bert,
+            pieces=pieces,
         )
 
     def encode(self, text: str, limit: int | None = None) -> Encoded:
         """One text as ids. Reads at most the first `limit` tokens where one is given."""
-        return self.encode_tokens(self._cutter.surfaces(blank_break_tags(text)), limit)
+        blanked = blank_break_tags(text)
+        pieces = None
+        if isinstance(self.pieces, LetterCutter):
+            spans = self._cutter.spans(blanked)[:limit]
+            pieces = self.pieces.encode([blanked[start:end] for start, end in spans], apart(spans))
+        return self.encode_tokens(self._cutter.surfaces(blanked), limit, pieces)
 
-    def encode_tokens(self, surfaces: Sequence[str], limit: int | None = None) -> Encoded:
-        """One text that is cut into tokens already, as ids; none are the one token EMPTY."""
+    def encode_tokens(self, surfaces: Sequence[str], limit: int | None = None, pieces: Pieces | None = None) -> Encoded:
+        """One text that is cut into tokens already, as ids; none are the one token EMPTY.
+
+        Args:
+            surfaces: the tokens as they stand in the text.
+            limit: most tokens that are read.
+            pieces: what a language model reads of them, where more is known than the tokens.
+        """
         count = len(surfaces)
         if count == 0:
             return self._empty()
@@ -240,8 +254,9 @@ class TextCodec:
                 local_TM = np.concatenate([local_TM, self.features.find(surfaces, self.ngrams.keys_R)], axis=1)
         characters_TK = self._spelt.encode(surfaces) if self._spelt is not None else None
         lexicon = self.lexicon.find(packed_T >> _32) if self.lexicon is not None else None
-        bert = self.bert.encode(surfaces) if self.bert is not None else None
-        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out, lexicon, bert)
+        if self.pieces is not None and pieces is None:
+            pieces = self.pieces.encode(surfaces)
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out, lexicon, pieces)
 
     def learn_lexicon(
         self,
@@ -288,7 +303,7 @@ class TextCodec:
 
     def collate(self, encoded: Sequence[Encoded]) -> TextBatch:
         """Several texts as one batch. A text longer than the window is cut into windows of nearly equal length."""
-        plain = self.bert is None and len(encoded) == 1 and encoded[0].lexicon is None
+        plain = self.pieces is None and len(encoded) == 1 and encoded[0].lexicon is None
         if plain and len(encoded[0].tokens) <= self.window:
             return batch_of_one(encoded[0])
         lengths_B = np.array([len(one.tokens) for one in encoded], dtype=np.int64)
@@ -320,17 +335,17 @@ class TextCodec:
             local_WTM,
             characters_WTK,
             batch_lexicon(encoded, real_WT),
-            *self._bert(encoded),
+            *self._collated(encoded),
         )
 
-    def _bert(self, encoded: Sequence[Encoded]) -> tuple[BertBatch | None, npt.NDArray[np.float16] | None]:
-        """Rows for a BERT; or its hidden layers of all tokens, where they are known."""
-        if self.bert is None:
+    def _collated(self, encoded: Sequence[Encoded]) -> tuple[PieceBatch | None, npt.NDArray[np.float16] | None]:
+        """Rows for a BERT or a language model; or its hidden layers of all tokens, where they are known."""
+        if self.pieces is None:
             return None, None
         hidden = [one.hidden for one in encoded if one.hidden is not None]
         if hidden:
             return None, np.concatenate(hidden)
-        return self.bert.collate([one.bert for one in encoded if one.bert is not None]), None
+        return self.pieces.collate([one.pieces for one in encoded if one.pieces is not None]), None
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entries this codec is read back from."""
@@ -362,8 +377,8 @@ class TextCodec:
             entries["tokenizer/subwords.json"] = _json(self.subwords.to_json())
         if self.characters is not None:
             entries["tokenizer/characters.json"] = _json(self.characters.characters)
-        if self.bert is not None:
-            entries |= self.bert.to_entries()
+        if self.pieces is not None:
+            entries |= self.pieces.to_entries()
         return entries
 
     @classmethod
@@ -418,7 +433,7 @@ class TextCodec:
             tokens_only=read.flag(head, "tokens_only"),
             lexicon=lexicon,
             hyphens=read.flag(head, "hyphens"),
-            bert=PieceCutter.from_json(read.json(BERT), source=f"{source}: {BERT}") if BERT in entries else None,
+            pieces=_piece_cutter(read, entries, unit, source),
         )
 
     def _empty(self) -> Encoded:
@@ -426,8 +441,19 @@ class TextCodec:
         characters_TK = np.zeros((1, 1), dtype=np.int32) if self._spelt is not None else None
         lexicon = LexiconHits(_NO_ROWS, _NO_ROWS, np.empty(0, dtype=np.float32)) if self.lexicon is not None else None
         local_TM = np.zeros((1, self._longer), dtype=np.int32)
-        bert = self.bert.encode([""]) if self.bert is not None else None
-        return Encoded(tokens_T, _NO_ROWS, local_TM, characters_TK, True, lexicon=lexicon, bert=bert)
+        pieces = self.pieces.encode([""]) if self.pieces is not None else None
+        return Encoded(tokens_T, _NO_ROWS, local_TM, characters_TK, True, lexicon=lexicon, pieces=pieces)
+
+
+def _piece_cutter(
+    read: CodecEntries, entries: Mapping[str, Any], unit: str, source: str
+) -> PieceCutter | LetterCutter | None:
+    """What cuts tokens for the BERT or the language model of a bundle."""
+    if BERT in entries:
+        return PieceCutter.from_json(read.json(BERT), source=f"{source}: {BERT}")
+    if any(name in entries for name in LETTERS):
+        return LetterCutter.from_entries(entries, unit=unit, source=source)
+    return None
 
 
 class _Nothing(Subwords):

@@ -43,10 +43,11 @@ class Encoded(NamedTuple):
     """Tokens past the limit."""
     lexicon: LexiconHits | None = None
     """Words of the lexicon over the tokens; None without a lexicon."""
-    bert: Pieces | None = None
-    """What a BERT reads; None without one."""
+    pieces: Pieces | None = None
+    """What a BERT or a language model reads of the tokens; None without one."""
     hidden: npt.NDArray[np.float16] | None = None
-    """Hidden layers of a frozen BERT (T, layers, width), where a store keeps them; they take the place of `bert`."""
+    """Hidden layers of a frozen BERT or language model (T, layers, width), where a store keeps them; they take the
+    place of `pieces`."""
 
 
 def batch_of_one(one: Encoded) -> TextBatch:

@@ -1,4 +1,5 @@
-"""Between tokens and what a BERT reads: pieces of each token, and rows of pieces of bounded length.
+"""Between tokens and what a BERT reads: pieces of each token, and rows of pieces of bounded length. Rows are what a
+language model reads too, whose pieces are characters (`letters`).
 
     tokens --model------> pieces (P,), where each token's begin (T + 1,)
            --cut--------> rows  [CLS] pieces [SEP]  of at most the model's positions
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.batch import BertBatch
+from gatework.core.batch import PieceBatch
 from gatework.core.errors import BundleError
 from gatework.text.byte_pieces import BytePieces
 from gatework.text.wordpiece import WordPiece
@@ -82,30 +83,9 @@ class PieceCutter:
             self._cache[token] = pieces
         return pieces
 
-    def collate(self, sequences: Sequence[Pieces]) -> BertBatch:
+    def collate(self, sequences: Sequence[Pieces]) -> PieceBatch:
         """Several sequences as rows."""
-        room = self.positions - 2
-        rows: list[IntArray] = []
-        places: list[npt.NDArray[np.int64]] = []
-        for one in sequences:
-            starts_T = one.starts_T.astype(np.int64)
-            place_TC = np.empty((len(starts_T) - 1, 3), dtype=np.int64)
-            for first, last, kept in _windows(starts_T, room):
-                own = starts_T[first]
-                place_TC[kept, 0] = len(rows)
-                place_TC[kept, 1] = starts_T[kept] - own + 1
-                place_TC[kept, 2] = starts_T[kept.start + 1 : kept.stop + 1] - own + 1
-                rows.append(one.ids_P[own : starts_T[last]][:room])
-            np.minimum(place_TC[:, 2], room + 1, out=place_TC[:, 2])
-            places.append(place_TC)
-        lengths_R = np.array([len(row) + 2 for row in rows], dtype=np.int64)
-        ids_RP = np.zeros((len(rows), int(lengths_R.max(initial=2))), dtype=np.int64)
-        ids_RP[:, 0] = self.begin
-        for index, row in enumerate(rows):
-            ids_RP[index, 1 : len(row) + 1] = row
-        ids_RP[np.arange(len(rows)), lengths_R - 1] = self.end
-        place_NC = np.concatenate([*places, np.empty((0, 3), dtype=np.int64)])
-        return BertBatch(ids_RP, lengths_R, place_NC[:, 0], place_NC[:, 1], place_NC[:, 2])
+        return collate_pieces(sequences, positions=self.positions, begin=self.begin, end=self.end)
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entry this is read back from."""
@@ -133,6 +113,32 @@ class PieceCutter:
             raise fault("positions must be a whole number from 3")
         options = {name: values[name] for name in (*SPECIAL, "positions")}
         return cls(_model(values, fault), **options)
+
+
+def collate_pieces(sequences: Sequence[Pieces], *, positions: int, begin: int, end: int) -> PieceBatch:
+    """Sequences as rows of at most `positions` pieces, of which the first is `begin` and the last `end`."""
+    room = positions - 2
+    rows: list[IntArray] = []
+    places: list[npt.NDArray[np.int64]] = []
+    for one in sequences:
+        starts_T = one.starts_T.astype(np.int64)
+        place_TC = np.empty((len(starts_T) - 1, 3), dtype=np.int64)
+        for first, last, kept in _windows(starts_T, room):
+            own = starts_T[first]
+            place_TC[kept, 0] = len(rows)
+            place_TC[kept, 1] = starts_T[kept] - own + 1
+            place_TC[kept, 2] = starts_T[kept.start + 1 : kept.stop + 1] - own + 1
+            rows.append(one.ids_P[own : starts_T[last]][:room])
+        np.minimum(place_TC[:, 2], room + 1, out=place_TC[:, 2])
+        places.append(place_TC)
+    lengths_R = np.array([len(row) + 2 for row in rows], dtype=np.int64)
+    ids_RP = np.zeros((len(rows), int(lengths_R.max(initial=2))), dtype=np.int64)
+    ids_RP[:, 0] = begin
+    for index, row in enumerate(rows):
+        ids_RP[index, 1 : len(row) + 1] = row
+    ids_RP[np.arange(len(rows)), lengths_R - 1] = end
+    place_NC = np.concatenate([*places, np.empty((0, 3), dtype=np.int64)])
+    return PieceBatch(ids_RP, lengths_R, place_NC[:, 0], place_NC[:, 1], place_NC[:, 2])
 
 
 KINDS: Mapping[str, type[WordPiece] | type[BytePieces]] = {"wordpiece": WordPiece, "bytes": BytePieces}

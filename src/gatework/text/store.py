@@ -8,9 +8,9 @@ A store `name` in a folder is these files, numbers little-endian, one example af
     name.characters.i32   character ids (T x K each)   name.characters.i64 likewise; only with character composition
     name.lexicon.i32      slots and rows of lexicon words (2 x L each); name.lexicon.f32 their weights
     name.lexicon.i64      where each example's weights begin; these three only with a lexicon
-    name.pieces.i32       pieces for a BERT            name.pieces.i64     where each example's begin, and the end
-    name.counts.i32       pieces of each token; these three only with a BERT
-    name.hidden.f16       hidden layers of a frozen BERT at each token (layers x width each), see `attach_hidden`
+    name.pieces.i32       pieces for a BERT or language model; name.pieces.i64 where each example's begin, and the end
+    name.counts.i32       pieces of each token; these three only with one of them
+    name.hidden.f16       its hidden layers at each token (layers x width each) where it is frozen, see `attach_hidden`
     name.targets.i64 | name.targets.f32 | name.tags.i32  a class id each; C numbers each; or a tag a token (Y x T each)
     name.json             counts; written last, so a store without it is not whole
 
@@ -153,14 +153,14 @@ class ExampleStore:
         elif self._has_pieces:
             ids_P = self._pieces[self._piece_starts[index] : self._piece_starts[index + 1]]
             pieces = Pieces(ids_P, np.append(0, np.cumsum(self._piece_counts[span])).astype(np.int32))
-        return Encoded(tokens_T, rows_N, local_TM, characters_TK, empty, lexicon=lexicon, bert=pieces, hidden=hidden)
+        return Encoded(tokens_T, rows_N, local_TM, characters_TK, empty, lexicon=lexicon, pieces=pieces, hidden=hidden)
 
     def pieces_digest(self) -> bytes:
         """Fingerprint of the pieces of all tokens."""
         return b"".join(sha256(part.tobytes()).digest() for part in (self._pieces, self._piece_counts))
 
     def hidden_files(self) -> tuple[Path, Path]:
-        """Where hidden layers of a BERT are written, and what they were computed from."""
+        """Where hidden layers are written, and what they were computed from."""
         return Path(f"{self._stem}.hidden.f16"), Path(f"{self._stem}.hidden.json")
 
     def attach_hidden(self, layers: int, width: int, key: str) -> bool:
@@ -211,7 +211,7 @@ def _shape_of(encoded: Encoded, target: Any) -> dict[str, Any]:
         "longer": encoded.local.shape[1],
         "characters": encoded.characters is not None,
         "lexicon": encoded.lexicon is not None,
-        "pieces": encoded.bert is not None,
+        "pieces": encoded.pieces is not None,
     }
 
 
@@ -240,9 +240,9 @@ class _Writer:
                 slots_L, rows_L, weights_L = encoded.lexicon
                 self._append("lexicon.i32", np.concatenate([slots_L, rows_L]))
                 self._append("lexicon.f32", weights_L)
-            if encoded.bert is not None:
-                self._append("pieces.i32", encoded.bert.ids_P)
-                self._append("counts.i32", np.diff(encoded.bert.starts_T))
+            if encoded.pieces is not None:
+                self._append("pieces.i32", encoded.pieces.ids_P)
+                self._append("counts.i32", np.diff(encoded.pieces.starts_T))
             part, dtype = _target_file(head["labels"], head["layers"])
             self._file(part).write(np.asarray(target, dtype=dtype).tobytes())
             count += 1

@@ -25,7 +25,7 @@ from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
 from gatework.train.clock import Clock
 from gatework.train.fine_tune import FineTune
-from gatework.train.hidden_layers import attach_hidden_layers, bert_weights
+from gatework.train.hidden_layers import attach_hidden_layers, bert_weights, frozen_weights
 from gatework.train.interrupt import InterruptFlag
 from gatework.train.language import Language
 from gatework.train.loop import Course, Loop, Surroundings
@@ -228,6 +228,7 @@ def build_network(prepared: Prepared, say: Say = silent) -> AnyNetwork:
         "freeze_vectors": recipe.input.freeze_vectors,
         "sparse_embedding": _read_sparsely(prepared),
         "bert_trained": model.bert_trained,
+        "states_dropout": model.language_model_dropout,
     }
     attach_hidden_layers(prepared, say)
     if prepared.architecture.head == "per_step":
@@ -347,9 +348,8 @@ def _place(checkpoint: Checkpoint) -> str:
 def _result(loop: Loop, prepared: Prepared) -> FitResult:
     course: Course = loop.course
     own = [entry for entry in course.history if entry["stage"] == course.stage]
-    frozen = {} if prepared.recipe.model.bert_trained else bert_weights(prepared)
     return FitResult(
-        weights={**frozen, **_under("weights/", loop.best)},
+        weights={**frozen_weights(prepared), **_under("weights/", loop.best)},
         outputs=_under("dev/", loop.best),
         prepared=prepared,
         metrics=own[course.best_epoch - 1]["dev"],

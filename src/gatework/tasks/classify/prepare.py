@@ -31,7 +31,7 @@ from gatework.tasks.task import Prepared, Say, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.text import Encoded, Example, ExampleStore, Format, TextCodec
-    from gatework.text.hugging_face import OpenBert
+    from gatework.text.contextual import Contextual
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -75,10 +75,10 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
     test = _test_part(sources, ids, multi_label)
     prior, positive = _prior(train, held_N, labels, multi_label)
     _say_counts(say, train, held_N, dev, labels, positive)
-    from gatework.text.hugging_face import open_bert
+    from gatework.text.contextual import open_contextual
 
-    bert = open_bert(recipe)
-    codec = _fit(sources, held_N, recipe, bert, folder, say)
+    contextual = open_contextual(recipe)
+    codec = _fit(sources, held_N, recipe, contextual, folder, say)
     train_store, cut = _encode_part(
         sources, "train", "train", codec, folder, ids, multi_label, ~held_N, recipe.input.max_tokens
     )
@@ -97,7 +97,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedClassify
         train=train_store,
         dev=dev_store,
         unlabelled=_unlabelled(sources, codec, folder, say),
-        architecture=_architecture(recipe, codec, len(labels), bert),
+        architecture=_architecture(recipe, codec, len(labels), contextual),
         loss="sigmoid" if multi_label else "softmax",
         examples=partial(_examples, sources, held_N),
         facts=_facts(sources, train, held_N, dev, test, cut),
@@ -253,7 +253,7 @@ def _say_counts(
 
 
 def _fit(
-    sources: _Sources, held_N: BoolArray, recipe: Recipe, bert: OpenBert | None, folder: Path, say: Say
+    sources: _Sources, held_N: BoolArray, recipe: Recipe, contextual: Contextual, folder: Path, say: Say
 ) -> TextCodec:
     """The codec, from the training part alone (and unlabelled text where the encoder is pre-trained on it).
 
@@ -275,7 +275,7 @@ def _fit(
         rng=np.random.default_rng([recipe.train.seed, 0xC0DE]),
         unlabelled=unlabelled,
         subwords=subwords,
-        bert=None if bert is None else bert.cutter,
+        pieces=contextual.cutter,
     )
     if codec.subwords is not None and subwords is None:
         with atomic_write(kept) as file:
@@ -357,7 +357,7 @@ def _ngram_rows(codec: TextCodec) -> int:
     return 0 if codec.ngrams is None else len(codec.ngrams)
 
 
-def _architecture(recipe: Recipe, codec: TextCodec, outputs: int, bert: OpenBert | None) -> Architecture:
+def _architecture(recipe: Recipe, codec: TextCodec, outputs: int, contextual: Contextual) -> Architecture:
     model, kind = recipe.model, recipe.input.characters
     characters = None
     if kind != "none" and codec.characters is not None:
@@ -385,7 +385,7 @@ def _architecture(recipe: Recipe, codec: TextCodec, outputs: int, bert: OpenBert
         ngram_rows=_ngram_rows(codec),
         ngram_embedding=model.ngram_embedding if codec.ngrams is not None and codec.ngrams.n > 1 else 0,
         attention=model.attention if "attention" in model.pooling else 0,
-        bert=None if bert is None else bert.architecture,
+        **contextual.architecture,
         window=recipe.input.window,
     )
 
@@ -400,6 +400,8 @@ def _facts(
             files[part] = file_facts(found.path) | {"examples": len(found), "empty": found.blank}
     for index, path in enumerate(sources.recipe.data.unlabelled if _pretrains(sources.recipe) else ()):
         files[f"unlabelled {index + 1}"] = file_facts(path)
+    if sources.recipe.model.language_model is not None:
+        files["language model"] = file_facts(sources.recipe.model.language_model)
     held = int(held_N.sum())
     files["train"] |= {"used": len(train) - held, "held_back": held, "cut": cut}
     return {

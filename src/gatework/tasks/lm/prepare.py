@@ -82,7 +82,10 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedLm:
 UNREAD = {
     "data": ("unlabelled", "text", "label", "also", "scheme", "unknown", "segment", "label_separator"),
     "input": ("characters", "vectors", "lexicon", "affixes", "shape", "fold_digits", "max_tokens", "window"),
-    "model": ("bidirectional", "pooling", "attention", "bert", "ngram_start"),
+    "model": (
+        *("bidirectional", "pooling", "attention", "bert", "ngram_start"),
+        *("language_model", "language_model_projection", "language_model_dropout"),
+    ),
     "train": ("batch_tokens", "max_batch", "class_weights", "focal_gamma", "pretrain_epochs"),
     "decode": ("threshold", "tune_threshold", "calibrate"),
 }

@@ -34,7 +34,7 @@ from gatework.tasks.task import Prepared, Say, silent
 if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.text import Encoded, ExampleStore, Sentence, TextCodec
-    from gatework.text.hugging_face import OpenBert
+    from gatework.text.contextual import Contextual
 
 SINGLE = ("glyph", "char")
 """Units of single characters: affixes, shape and character composition tell nothing there."""
@@ -74,10 +74,10 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
     layers = _layers(sources, train, schemes)
     recipe = _settled(sources.recipe, layers, say)
     _say_counts(say, parts, held_N, layers)
-    from gatework.text.hugging_face import open_bert
+    from gatework.text.contextual import open_contextual
 
-    bert = open_bert(recipe)
-    codec = _fit(sources, held_N, recipe, bert, say)
+    contextual = open_contextual(recipe)
+    codec = _fit(sources, held_N, recipe, contextual, say)
     lexicon_vectors = _lexicon(sources, held_N, recipe, codec, layers[0], say)
     dev_part, dev_N = ("train", held_N) if "dev" not in parts else ("dev", np.ones(len(parts["dev"]), dtype=bool))
     extra = tuple(tuple(sorted(set(seen) - set(layer.labels))) for layer, seen in zip(
@@ -95,7 +95,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedTag:
         codec=codec,
         train=train_store,
         dev=dev_store,
-        architecture=_architecture(recipe, codec, layers, bert),
+        architecture=_architecture(recipe, codec, layers, contextual),
         loss="crf" if recipe.model.decoder == "crf" else "softmax",
         constraints=tuple(layer.constraints for layer in layers),
         examples=partial(_examples, sources, held_N),
@@ -209,12 +209,11 @@ def _say_counts(say: Say, parts: dict[str, Survey], held_N: BoolArray, layers: t
                 )
 
 
-def _fit(sources: Sources, held_N: BoolArray, recipe: Recipe, bert: OpenBert | None, say: Say) -> TextCodec:
+def _fit(sources: Sources, held_N: BoolArray, recipe: Recipe, contextual: Contextual, say: Say) -> TextCodec:
     """The codec, from the training part alone."""
     from gatework.text import TextCodec
 
-    cutter = None if bert is None else bert.cutter
-    codec = TextCodec.fit_tokens(partial(_tokens, sources, held_N), recipe.input, bert=cutter)
+    codec = TextCodec.fit_tokens(partial(_tokens, sources, held_N), recipe.input, pieces=contextual.cutter)
     rows = 0 if codec.ngrams is None else len(codec.ngrams)
     say(f"vocabulary: {len(codec.vocabulary):,} tokens, {rows:,} n-grams and features of tokens")
     return codec
@@ -331,7 +330,7 @@ def _gold(
     yield from (np.array(row, dtype=np.int32) for row in rows)
 
 
-def _architecture(recipe: Recipe, codec: TextCodec, layers: tuple[Layer, ...], bert: OpenBert | None) -> Architecture:
+def _architecture(recipe: Recipe, codec: TextCodec, layers: tuple[Layer, ...], contextual: Contextual) -> Architecture:
     model, kind = recipe.model, recipe.input.characters
     characters = None
     if kind != "none" and codec.characters is not None:
@@ -363,7 +362,7 @@ def _architecture(recipe: Recipe, codec: TextCodec, layers: tuple[Layer, ...], b
         ngram_embedding=model.ngram_embedding if rows else 0,
         lexicon_rows=len(codec.lexicon) if codec.lexicon is not None else 0,
         lexicon_embedding=model.lexicon_embedding if codec.lexicon is not None else 0,
-        bert=None if bert is None else bert.architecture,
+        **contextual.architecture,
         window=recipe.input.window,
     )
 
@@ -373,6 +372,8 @@ def _facts(sources: Sources, parts: dict[str, Survey], held_N: BoolArray, layers
     files: dict[str, Any] = {}
     for part, found in parts.items():
         files[part] = file_facts(found.path) | {"examples": len(found), "tokens": int(found.length_N.sum())}
+    if sources.recipe.model.language_model is not None:
+        files["language model"] = file_facts(sources.recipe.model.language_model)
     held = int(held_N.sum())
     files["train"] |= {"used": len(held_N) - held, "held_back": held}
     train = parts["train"]
