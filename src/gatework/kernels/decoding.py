@@ -1,0 +1,196 @@
+"""Targets written from sources: what a writer network needs, what it is asked for, and what comes of it.
+
+    best = Decoder(network).decode(memory, Search(beams=5))     # `kernels.decoder`; of each source its hypotheses
+
+A step reads the newest token of each beginning and gives the probabilities of the next one (`core.writer` has the
+equations). The search goes over steps, for every source on its own:
+
+    each kept beginning is tried with each token that may come; what comes of it is ranked by log p
+    those of the first `beams` that say the end are finished; the first `beams` that do not are kept
+    it stops when `beams` are finished, when no beginning can still beat the `count` best, or at the length limit,
+    where what is kept is finished without its end
+
+With one beam that is the most likely token each time, with more beams than there are beginnings it is exact. Finished
+ones are ranked by their score, those that were cut at the limit after those that said their end:
+
+    score = log p / penalty(T) + coverage_penalty x sum over s of log min(sum over t of a_ts, 1)
+    penalty(T) = T ** length_penalty ((5 + T) / 6) ** gnmt        T tokens, the end counted
+
+With `sampling` nothing is searched: each of `count` hypotheses is drawn token by token.
+
+Sources: Wu et al., arXiv:1609.08144 (both penalties of the score); Paulus et al., arXiv:1705.04304 (n-grams).
+
+B sources, N tokens of all of them, S tokens of one, T tokens written, P memory, K keys, V outputs, E embedding,
+H units, A attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.errors import ConfigError
+from gatework.kernels.automaton import Lifted
+from gatework.kernels.layer import Float32
+from gatework.kernels.sampling import Sampling
+from gatework.kernels.sequence import Packed
+from gatework.kernels.state import RecurrentState
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+END = 2
+"""Id of the end of a target, which is read before its first token."""
+SLACK = 10
+"""Tokens that a target may have beyond `max_ratio` times its source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attention:
+    """How a query is compared with the keys of a `Memory`."""
+
+    query_AH: Float32 | None = None
+    """Additive attention: v . tanh(query q + key + coverage x cov). None: q . key."""
+    vector_A: Float32 | None = None
+    coverage_A: Float32 | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Network:
+    """The weights of a writer, as `core.writer` names them."""
+
+    layers: tuple[Packed, ...]
+    embedding_VE: Float32
+    attention: Attention | None
+    """None for a writer that sees the summary of its source alone."""
+    output_EW: Float32
+    """W is H + P."""
+    output_E: Float32
+    table_VE: Float32
+    bias_V: Float32
+    """-inf of padding."""
+    copy_W: Float32 | None = None
+    """Over (c, h, x), P + H + E; None without copying."""
+    copy_bias: float = 0.0
+    input_feeding: bool = False
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether a step reads what the step before made of the source."""
+        return self.input_feeding or (self.attention is not None and self.attention.coverage_A is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What an encoder made of B sources, one after the other, without padding."""
+
+    m_NP: Float32
+    keys_NK: Float32
+    """What a query is compared with: the memory, W m (K = H), or W_m m + b (K = A)."""
+    summary_BP: Float32
+    """e: what a writer without attention reads."""
+    ids_N: Int32
+    """Tokens of the sources, for copying."""
+    offsets: Int64
+    """Source b has rows offsets[b] to offsets[b + 1], at least one, (B + 1,)."""
+    start: RecurrentState
+    """Of the writer's layers, before the first step, of B rows."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def source(self, b: int) -> slice:
+        """The rows of a source."""
+        return slice(int(self.offsets[b]), int(self.offsets[b + 1]))
+
+
+class Plan(NamedTuple):
+    """What is asked of one source."""
+
+    limit: int
+    """Most tokens: beyond what `Search` says where its prefix or the shortest text of the automaton are longer."""
+    prefix: tuple[int, ...]
+    automaton: int
+    """State after the prefix."""
+    seed: int
+    """Of its draws."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """What is asked of all sources of a call. Values out of range are up to the caller."""
+
+    beams: int = 1
+    count: int = 1
+    """Hypotheses wanted of each source; at most `beams`, but for draws."""
+    length_penalty: float = 1.0
+    """0: the sum of log p decides; 1: their mean."""
+    gnmt: float = 0.0
+    coverage_penalty: float = 0.0
+    max_ratio: float = 2.0
+    """A target has at most this many times the tokens of its source, and SLACK more."""
+    max_tokens: int | None = None
+    """At most this many too."""
+    min_tokens: int = 0
+    """No end before."""
+    no_repeat: int = 0
+    """No sequence of that many tokens comes twice, unless nothing else is allowed; 0 for any."""
+    never: tuple[int, ...] = ()
+    """Rising ids that do not come."""
+    automaton: Lifted | None = None
+    """What may come, and where the end may."""
+    sampling: Sampling | None = None
+    """Draw, with one beam; None for the most likely."""
+
+    def plan(self, source: int, prefix: Sequence[int] = (), seed: int = 0) -> Plan:
+        """What is asked of a source of so many tokens.
+
+        Raises: ConfigError: the automaton does not allow the prefix.
+        """
+        most = int(self.max_ratio * source) + SLACK
+        most = most if self.max_tokens is None else min(most, self.max_tokens)
+        state, needed = 0, len(prefix)
+        if self.automaton is not None:
+            state = self.automaton.start
+            for token in prefix:
+                tokens, targets = self.automaton.row(state)
+                if token not in tokens:
+                    raise ConfigError("The prefix and the constraint contradict each other. Drop one.")
+                state = targets[tokens.index(token)]
+            needed += self.automaton.distance(state)
+        return Plan(max(most, needed, self.min_tokens), tuple(prefix), state, seed)
+
+    def penalty(self, tokens: int) -> float:
+        """What log p of so many tokens, the end counted, is divided by."""
+        return float(max(tokens, 1) ** self.length_penalty * ((5 + tokens) / 6) ** self.gnmt)
+
+    def score(self, log_p: float, tokens: int, attention_TS: Float32 | None) -> float:
+        """What hypotheses are ranked by."""
+        score = log_p / self.penalty(tokens)
+        if self.coverage_penalty and attention_TS is not None:
+            seen_S = np.minimum(attention_TS.sum(axis=0, dtype=np.float64), 1.0)
+            score += self.coverage_penalty * float(np.log(np.maximum(seen_S, LEAST)).sum())
+        return score
+
+
+LEAST = 1e-10
+"""A place that was looked at less counts as looked at so much in the coverage penalty."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hypothesis:
+    """A target that was found."""
+
+    ids: tuple[int, ...]
+    """Without the end."""
+    log_p: float
+    """Nats of its tokens, the end included, before any mask."""
+    score: float
+    attention_TS: Float32 | None
+    """Weights of the source's places at each token, the end included; None without attention."""
+    reason: str
+    """Why it ended: "end" (it was said) or "length" (the limit)."""

@@ -1,0 +1,219 @@
+"""Searching for targets: against all targets of a few tokens, with probabilities by the equations in float64."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from gatework.core.automaton import Constraint
+from gatework.core.errors import ConfigError
+from gatework.kernels.automaton import Pieces, lift
+from gatework.kernels.decoding import END, SLACK, Search
+from gatework.kernels.sampling import Sampling
+from gatework.runtime.seq2seq import Seq2Seq
+from language_models import tensor_file
+from oracles.writer import Oracle
+from seq2seqs import CASES, seq2seq_architecture, seq2seq_weights
+
+SOURCES = [np.array([3, 4, 5, 3]), np.array([5]), np.array([4, 4])]
+LONGEST = 3
+TOKENS = (3, 4, 5)
+ALL = 64
+"""Beams: more than there are beginnings."""
+PIECES = Pieces([b"", b"", b"", b"a", b"b", b"c"])
+SEARCHES = {
+    "log p": {"length_penalty": 0.0},
+    "mean": {},
+    "between": {"length_penalty": 0.6},
+    "gnmt": {"length_penalty": 0.0, "gnmt": 0.8},
+    "coverage": {"coverage_penalty": 0.4},
+}
+FEW = ("general", "everything", "no attention")
+
+
+@cache
+def built(case, scale=0.7):
+    changes = {name: value for name, value in CASES[case].items() if name != "outputs"}
+    architecture = seq2seq_architecture(**changes, vocabulary=6)
+    weights = seq2seq_weights(architecture, scale=scale)
+    return Seq2Seq(architecture, tensor_file(weights), source="small.gw"), Oracle(architecture, weights)
+
+
+@cache
+def targets(case, place, longest=LONGEST):
+    return built(case)[1].targets(SOURCES[place].tolist(), longest, TOKENS)
+
+
+def ranked(search, found):
+    """Ids and scores, best first, those that ended before those that were cut; by the formulas of the papers."""
+    scored = []
+    for ids, log_p, ended, a_TS in found:
+        tokens = len(ids) + ended
+        score = log_p / max(tokens, 1) ** search.length_penalty / ((5 + tokens) / 6) ** search.gnmt
+        if search.coverage_penalty and a_TS.any():
+            score += search.coverage_penalty * sum(math.log(min(seen, 1.0)) for seen in a_TS.sum(axis=0))
+        scored.append((not ended, -score, ids))
+    return [(ids, -score, "length" if cut else "end") for cut, score, ids in sorted(scored)]
+
+
+def same(have, want):
+    assert [one.ids for one in have] == [ids for ids, _, _ in want]
+    np.testing.assert_allclose([one.score for one in have], [score for _, score, _ in want], atol=2e-4)
+    assert [one.reason for one in have] == [reason for _, _, reason in want]
+
+
+def exact(search, case, keep=lambda ids: True, **options):
+    """What all beams find is the best of all targets that may be written."""
+    wide = replace(search, beams=ALL, max_tokens=LONGEST, never=(1,))
+    memory = built(case)[0].encode(SOURCES)
+    for place, have in enumerate(built(case)[0].decode(memory, wide, **options)):
+        want = ranked(wide, [one for one in targets(case, place) if keep(one[0])])[: wide.count]
+        assert want
+        same(have, want)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_all_beams_find_the_best_of_all_targets(case, search):
+    exact(Search(**SEARCHES[search], count=5), case)
+
+
+def test_a_penalty_of_coverage_needs_something_that_is_looked_at():
+    model, _ = built("no attention")
+    memory = model.encode(SOURCES)
+    with_it, without = (model.decode(memory, Search(beams=3, coverage_penalty=value)) for value in (0.4, 0.0))
+    assert [one[0].score for one in with_it] == [one[0].score for one in without]
+    assert with_it[0][0].attention_TS is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_beam_takes_the_most_likely_token_each_time(case):
+    model, oracle = built(case)
+    found = model.decode(model.encode(SOURCES), Search(never=(1,), max_tokens=4))
+    for source, (best,) in zip(SOURCES, found, strict=True):
+        ids, log_p, reason = (), 0.0, "length"
+        while len(ids) < 4:
+            log_p_V, _ = oracle.next(source, ids)
+            log_p_V[1] = -np.inf
+            token = int(log_p_V.argmax())
+            log_p += log_p_V[token]
+            if token == END:
+                reason = "end"
+                break
+            ids = (*ids, token)
+        assert (best.ids, best.reason) == (ids, reason)
+        assert best.log_p == pytest.approx(log_p, abs=1e-4)
+        if "no attention" not in case and "without attention" not in case:
+            assert best.attention_TS.shape == (len(ids) + (reason == "end"), len(source))
+
+
+def narrow(oracle, source, beams, longest):
+    """Beginnings and ends of a beam search, one step after the other."""
+    live, ended = [((), 0.0)], []
+    for _ in range(longest):
+        longer = []
+        for ids, log_p in live:
+            rows = oracle.next(source, ids)[0]
+            longer += [((*ids, token), log_p + rows[token]) for token in (END, *TOKENS)]
+        longer.sort(key=lambda one: -one[1])
+        ended += [(ids[:-1], log_p) for ids, log_p in longer[:beams] if ids[-1] == END]
+        live = [one for one in longer if one[0][-1] != END][:beams]
+        if len(ended) >= beams:
+            return [], ended
+    return live, ended
+
+
+@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize("beams", [2, 3])
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_a_few_beams(case, beams, penalty):
+    model, oracle = built(case)
+    search = Search(beams=beams, never=(1,), max_tokens=5, length_penalty=penalty)
+    for source, (best,) in zip(SOURCES, model.decode(model.encode(SOURCES), search), strict=True):
+        live, ended = narrow(oracle, source.tolist(), beams, 5)
+        ids, log_p = max(ended or live, key=lambda one: one[1] / (len(one[0]) + bool(ended)) ** penalty)
+        assert best.ids == ids
+        assert best.log_p == pytest.approx(log_p, abs=1e-4)
+        assert best.reason == ("end" if ended else "length")
+
+
+@pytest.mark.parametrize("case", FEW)
+def test_what_may_come(case):
+    exact(Search(min_tokens=2, count=9), case, lambda ids: len(ids) >= 2)
+    exact(Search(no_repeat=1, count=9), case, lambda ids: len(set(ids)) == len(ids))
+    exact(Search(no_repeat=2, count=9), case, lambda ids: len(ids) < 3 or ids[:2] != ids[1:])
+    prefixes = [(4, 3), (4, 3), (4, 3)]
+    exact(Search(count=3), case, lambda ids: ids[:2] == (4, 3), prefixes=prefixes)
+
+
+@pytest.mark.parametrize("case", FEW)
+@pytest.mark.parametrize("pattern", ["a*(bc|c)", ".*b.*", "(b|c)*a?"])
+def test_a_constraint_holds_for_every_target(case, pattern):
+    asked = Constraint(pattern=pattern)
+    automaton = lift(asked.dfa, PIECES)
+
+    def matches(ids):
+        return asked.dfa.matches("".join("   abc"[token] for token in ids))
+
+    exact(Search(automaton=automaton, count=4), case, matches)
+
+
+def test_a_constraint_with_a_prefix_and_a_least_length():
+    automaton = lift(Constraint(pattern="a(b|c)*a").dfa, PIECES)
+    automaton.count_ways(20)
+    model, _ = built("general")
+    search = Search(beams=4, automaton=automaton, min_tokens=4, max_tokens=6)
+    for best in model.decode(model.encode(SOURCES), search, prefixes=[(3, 4)] * 3):
+        assert best[0].ids[:2] == (3, 4)
+        assert best[0].ids[-1] == 3
+        assert 4 <= len(best[0].ids) <= 6
+    with pytest.raises(ConfigError, match="prefix and the constraint contradict"):
+        model.decode(model.encode(SOURCES), search, prefixes=[(4,)] * 3)
+    even = lift(Constraint(pattern="(ab)+").dfa, PIECES)
+    even.count_ways(20)
+    with pytest.raises(ConfigError, match="No target of 3 to 3 tokens satisfies"):
+        model.decode(model.encode(SOURCES[:1]), Search(automaton=even, min_tokens=3, max_tokens=3))
+
+
+def test_the_limit_makes_room_for_what_must_come():
+    automaton = lift(Constraint(pattern="a{9}").dfa, PIECES)
+    model, _ = built("general")
+    (best,) = model.decode(model.encode(SOURCES[:1]), Search(automaton=automaton, max_tokens=2))
+    assert best[0].ids == (3,) * 9
+    (best,) = model.decode(model.encode(SOURCES[:1]), Search(max_tokens=2), prefixes=[(3, 4, 5, 3)])
+    assert (best[0].ids, best[0].reason) == ((3, 4, 5, 3), "length")
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_an_output_that_would_never_end_is_cut_and_says_so(beams):
+    architecture = seq2seq_architecture(vocabulary=6)
+    weights = seq2seq_weights(architecture)
+    weights["head.bias"][END] = -100.0
+    model = Seq2Seq(architecture, tensor_file(weights), source="small.gw")
+    search = Search(beams=beams, max_ratio=1.5)
+    for source, (best,) in zip(SOURCES, model.decode(model.encode(SOURCES), search), strict=True):
+        assert len(best.ids) == int(1.5 * len(source)) + SLACK
+        assert best.reason == "length"
+
+
+def test_draws_come_as_often_as_they_are_likely():
+    model, _ = built("general")
+    draws = 600
+    search = Search(sampling=Sampling(), count=draws, max_tokens=2, never=(1,))
+    oracle = built("general")[1]
+    first = np.exp(oracle.next(SOURCES[0])[0])
+    first[1] = 0.0
+    (found,) = model.decode(model.encode(SOURCES[:1]), search, seeds=[11])
+    counts = np.bincount([one.ids[0] if one.ids else END for one in found], minlength=6)
+    p = first / first.sum()
+    assert (np.abs(counts - draws * p) <= 4 * np.sqrt(draws * p * (1 - p)) + 1e-9).all()
+    again = model.decode(model.encode(SOURCES[:1]), search, seeds=[11])[0]
+    assert [one.ids for one in again] == [one.ids for one in found]
+    other = model.decode(model.encode(SOURCES[:1]), search, seeds=[12])[0]
+    assert [one.ids for one in other] != [one.ids for one in found]
+    cold = replace(search, sampling=Sampling(temperature=0.0), count=1)
+    greedy = replace(search, sampling=None, count=1)
+    memory = model.encode(SOURCES)
+    assert [one[0].ids for one in model.decode(memory, cold)] == [one[0].ids for one in model.decode(memory, greedy)]
