@@ -107,12 +107,12 @@ def nats(architecture, weights, ids, direction="forward"):
 TEXT = "the cat sat on the mat\nthe dog ran to the cat\néa dog, a cat: 一只猫\n"
 
 
-def write_model(path, *, unit="char", scale=0.7, documents="line", **changes):
-    """A bundle whose codec is fitted to TEXT; the codec, the architecture and the weights."""
-    settings = InputSection(unit=unit, min_count=1, lowercase=False, fold_width=False, subwords=60)
-    codec = RunningCodec.fit(lambda: [TEXT] * (1 if unit in ("char", "word") else 40), settings)
+def write_model(path, *, unit="char", scale=0.7, documents="line", text=TEXT, seed=0, lowercase=False, **changes):
+    """A bundle whose codec is fitted to a text; the codec, the architecture and the weights."""
+    settings = InputSection(unit=unit, min_count=1, lowercase=lowercase, fold_width=False, subwords=60)
+    codec = RunningCodec.fit(lambda: [text] * (1 if unit in ("char", "word") else 40), settings)
     architecture = language_architecture(vocabulary=codec.vocabulary, **changes)
-    arrays = language_weights(architecture, scale=scale)
+    arrays = language_weights(architecture, seed=seed, scale=scale)
     decode = Settings(documents=documents, carry=documents == "file").to_dict()
     write_bundle(
         path,

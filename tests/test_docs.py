@@ -13,6 +13,8 @@ from gatework.core.automaton import Constraint
 from gatework.core.recipe import Recipe
 from gatework.core.recipe_io import SECTIONS, build_recipe
 from gatework.kernels.generation import REMEMBERED
+from gatework.runtime.filler import READ
+from gatework.runtime.filling import Filling
 from gatework.runtime.writing import Options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,4 +150,11 @@ def test_generation_page_has_every_option_and_part_with_its_default():
     for name in Constraint.__dataclass_fields__:
         assert re.search(rf"\n\|[^|]*`{name}`[^|]*\|", page), name
     assert f"| `max_tokens` | {Options().max_tokens} |" in page
+    page, defaults = (ROOT / "docs" / "infilling.md").read_text(encoding="utf-8"), Filling()
+    for name in Filling.__dataclass_fields__:
+        assert f"\n| `{name}` |" in page, name
+    for name in ("count", "beams", "window", "temperature", "seed"):
+        assert f"\n| `{name}` | {getattr(defaults, name):g} |" in page
+    assert f"Up to {READ:,} characters" in page
+    page = (ROOT / "docs" / "generation.md").read_text(encoding="utf-8")
     assert f"last {REMEMBERED:,}" in page

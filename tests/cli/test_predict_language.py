@@ -62,13 +62,62 @@ def test_scores_of_lines(gatework, language, tmp_path):
     assert json.loads(done.lines[0]) == pytest.approx({"text": "the cat"} | want[0].to_dict())
 
 
+def test_gaps_of_lines(gatework, language, tmp_path):
+    (tmp_path / "t.txt").write_text("the c___t\na ___g\n", encoding="utf-8")
+    model = package.load(language)
+    done = gatework("predict", language, "--fill", tmp_path / "t.txt", "--set", "length=1")
+    want = [answers[0] for answers in model.fill(["the c___t", "a ___g"], length=1)]
+    assert done.lines == [f"{one.text}\t{one.log_p:.4f}".replace("\n", "\\n") for one in want]
+    words = ["--top-k", "3", "--set", "length=[1, 2]", "--set", "constraint=[a-z]+"]
+    done = gatework("predict", language, "--fill", "the c___t", *words)
+    found = model.fill("the c___t", count=3, length=(1, 2), constraint="[a-z]+")
+    assert done.out == "\t".join(f"{one.text}\t{one.log_p:.4f}" for one in found) + "\n"
+    done = gatework("predict", language, "--fill", "-", *words, "--json", stdin=b"the c___t\n")
+    answer = json.loads(done.lines[0])
+    assert answer["input"] == "the c___t"
+    assert [one["text"] for one in answer["filled"]] == [one.text for one in found]
+    done = gatework("predict", language, "--fill", "the c@t", "--set", "gap=@", "--set", "constraint=[b-d]")
+    assert done.out[:5] == "the c"
+
+
+def test_alternatives(gatework, language):
+    words = ["--set", "constraint.choices=cat,dog", "--set", 'constraint.choices=["dog", "mat"]']
+    done = gatework("predict", language, "--rewrite", "the [[cat]] sat", "--top-k", "2", *words)
+    found = package.load(language).rewrite("the [[cat]] sat", constraint={"choices": ["dog", "mat"]})
+    pairs = [f"{one.text}\t{one.log_p - found.original.log_p:.4f}" for one in found.alternatives]
+    assert done.out == "\t".join(pairs) + "\n"
+    marks = ["--set", 'marks=["<", ">"]', "--json"]
+    answer = json.loads(gatework("predict", language, "--rewrite", "the <cat> sat", *words, *marks).lines[0])
+    assert answer["original"]["text"] == "the cat sat"
+    assert [one["text"] for one in answer["alternatives"]] == [one.text for one in found.alternatives]
+
+
+def test_two_bundles_fill_a_gap(gatework, tmp_path):
+    write_model(tmp_path / "f.gw")
+    write_model(tmp_path / "b.gw", language={"directions": ("backward",)}, seed=3)
+    done = gatework("predict", tmp_path / "f.gw", "--backward", tmp_path / "b.gw", "--fill", "the c___t", "--json")
+    assert all(None not in (one["forward"], one["backward"]) for one in json.loads(done.lines[0])["filled"])
+    write_model(tmp_path / "o.gw", language={"directions": ("backward",)}, text="another text\n")
+    done = gatework("predict", tmp_path / "f.gw", "--backward", tmp_path / "o.gw", "--fill", "the c___t")
+    assert done.status == 2
+    assert "different tokenizers" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
         ([], "--prompt TEXT"),
         (["the"], "--prompt TEXT"),
         (["--prompt", "a", "--score", "b"], "one of them"),
-        (["--prompt", "a", "--top-k", "3"], "--top-k is not for language models"),
+        (["--prompt", "a", "--top-k", "3"], "--top-k goes with --fill"),
+        (["--score", "-", "--backward", "m.gw"], "--backward goes with --fill"),
+        (["--fill", "the ___", "--rewrite", "the [[cat]]"], "one of them"),
+        (["--fill", "the cat"], "the text:1: the text has no gap"),
+        (["--fill", "the ___", "--set", "length=x"], "length must be"),
+        (["--fill", "the ___", "--set", "max_tokens=3"], "'max_tokens' is unknown"),
+        (["--fill", "nothing.txt"], "nothing.txt"),
+        (["--fill", "the ___", "--stream"], "--stream is not"),
+        (["--rewrite", "the [[cat"], "has no ]]"),
         (["--prompt", "a", "--stream"], "--stream is not"),
         (["--prompt", "a", "--set", "max_tokens"], "--set max_tokens"),
         (["--prompt", "a", "--set", "max_tokens=x"], "max_tokens must be a whole number"),
@@ -78,7 +127,7 @@ def test_scores_of_lines(gatework, language, tmp_path):
         (["--prompt", "a", "--set", "constraint.must=a", "--set", "constraint.must_not=a"], "contradict"),
         (["--score", "nothing.txt"], "nothing.txt"),
         (["--prompt", "a\udcff"], "not UTF-8"),
-        (["--score", "-", "--set", "seed=1"], "--set goes with --prompt"),
+        (["--score", "-", "--set", "seed=1"], "--set does not go with --score"),
     ],
 )
 def test_mistakes(gatework, language, words, named):

@@ -156,6 +156,34 @@ def test_beams_find_what_trying_everything_finds(tmp_path):
     assert {answer.reason for answer in found} == {"end", "length"}
 
 
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
+def test_texts_are_ranked_with_their_length(tmp_path, penalty):
+    codec, _, _ = write_model(tmp_path / "m.gw", unit="word", scale=1.0)
+    model = load(tmp_path / "m.gw")
+    begun = model.network.advance([codec.encode("the cat")])[0]
+    texts = [ids for n in range(3) for ids in itertools.product(range(3, codec.vocabulary), repeat=n)]
+    texts = [(*ids, END) if len(ids) < 2 else ids for ids in texts]
+    nats, _ = model.network.nlls([np.array(ids) for ids in texts], [begun] * len(texts))
+    log_p = np.array([-own.sum(dtype=np.float64) for own in nats])
+    rank = log_p / np.array([len(ids) for ids in texts]) ** penalty
+    best = np.argsort(-rank)[:8]
+    found = model.generate("the cat", beams=1024, count=8, max_tokens=2, length_penalty=penalty)
+    assert [one.tokens for one in found] == [tuple(n for n in texts[place] if n != END) for place in best]
+    np.testing.assert_allclose([one.log_p for one in found], log_p[best], atol=1e-4)
+
+
+def test_the_search_goes_on_while_a_longer_text_may_still_win(tmp_path):
+    write_model(tmp_path / "m.gw", unit="word")
+    model = load(tmp_path / "m.gw")
+    longer = 0
+    for prompt in ("", "cat", "the", "dog ran", "a", "sat on"):
+        whole, mean = (model.generate(prompt, beams=3, max_tokens=12, length_penalty=penalty) for penalty in (0, 1))
+        ranks = [one.log_p / (len(one.tokens) + (one.reason == "end")) for one in (whole, mean)]
+        assert ranks[1] >= ranks[0]
+        longer += len(mean.tokens) > len(whole.tokens)
+    assert longer
+
+
 def test_more_beams_never_find_less(model):
     best = [model.generate("the", beams=n, max_tokens=6).log_p for n in (2, 8, 64)]
     assert best == sorted(best)
@@ -251,6 +279,8 @@ def test_memory_does_not_grow_with_the_text(model):
         ({"beams": 2, "top_k": 3}, "top_k and beams"),
         ({"beams": 2, "stop": "a"}, "stop and beams"),
         ({"beams": 2, "count": 3}, "count is 3"),
+        ({"beams": 2, "length_penalty": -1}, "length_penalty must be"),
+        ({"length_penalty": 1.0}, "length_penalty ranks what beams find"),
         ({"temprature": 1}, "Did you mean 'temperature'"),
         ({"constraint": {"pattern": "[a-c]+", "must": "t"}}, "pattern .* and must 't'"),
         ({"constraint": "☃+"}, "no tokens to write"),

@@ -65,12 +65,28 @@ def run(
         str | None,
         typer.Option("--score", metavar="FILE|-", help="Language models: how likely each line of a file is."),
     ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(
+            "--fill", metavar="TEXT|-|FILE", help="Language models: fill the gaps (___) of a text, or of lines."
+        ),
+    ] = None,
+    rewrite: Annotated[
+        str | None,
+        typer.Option(
+            "--rewrite", metavar="TEXT|-|FILE", help="Language models: alternatives to the marked [[part]] of a text."
+        ),
+    ] = None,
+    backward: Annotated[
+        Path | None,
+        typer.Option("--backward", metavar="MODEL", help="With --fill or --rewrite: a model that reads backward."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="With --prompt: an option such as max_tokens=50, temperature=0.8, constraint.must=cat; repeatable.",
+            help="With --prompt, --fill, --rewrite: an option such as max_tokens=50 or constraint.must=cat; repeatable.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -81,16 +97,20 @@ def run(
     between them, or word/TAG where tags mark no spans. No line is ever dropped or merged, an empty one is answered too.
 
     Language models: --prompt gives the prompt and what follows it; --score gives log probability, perplexity and tokens
-    of each line.
+    of each line; --fill gives the filled text and its log probability, --rewrite an alternative and what it gains.
     """
     from gatework.runtime import load
 
     opened = load(model)
-    if opened.task == "lm" or prompt is not None or score is not None or settings:
-        others = {"--format": form, "--stream": stream, "--allow": allow, "--top-k": top_k, "--threshold": threshold}
-        _language(
-            opened, source, prompt, score, settings or [], json, [name for name, given in others.items() if given]
-        )
+    asked = {"--prompt": prompt, "--score": score, "--fill": fill, "--rewrite": rewrite}
+    chosen = [(name, value) for name, value in asked.items() if value is not None]
+    if opened.task == "lm" or chosen or settings or backward:
+        others: dict[str, Any] = {"--format": form, "--stream": stream, "--allow": allow, "--threshold": threshold}
+        own: dict[str, Any] = {"--top-k": top_k, "--backward": backward, "--text": text}
+        if len(chosen) == 1 and chosen[0][0] not in ("--fill", "--rewrite"):
+            others |= own
+        _check_language(opened, source, list(asked), chosen, [name for name, given in others.items() if given])
+        _language(opened, *chosen[0], settings or [], json, is_text=text, top_k=top_k, backward=backward)
         return
     _check_fit(opened, form=form, stream=stream, allow=allow)
     options: dict[str, Any] = {"top_k": top_k if json else top_k or 1, "threshold": threshold}
@@ -112,35 +132,54 @@ def run(
         sys.stdout.flush()
 
 
-def _language(
-    opened: Model,
-    source: str | None,
-    prompt: str | None,
-    scored: str | None,
-    settings: list[str],
-    json: bool,
-    others: list[str],
+def _check_language(
+    opened: Model, source: str | None, known: list[str], chosen: list[tuple[str, str]], others: list[str]
 ) -> None:
-    """Answers of a language model. Raises ConfigError: options of other tasks, or not one of --prompt and --score."""
-    from gatework.cli.writing import score, write
-
+    """Raise ConfigError for options of other tasks, and unless one thing is asked of a language model."""
     if opened.task != "lm":
         raise ConfigError(
-            f"--prompt, --score and --set are for language models; this one is of the task {opened.task}."
+            f"{', '.join(known)}, --backward and --set are for language models; this one is of the task {opened.task}."
         )
-    if others:
+    if source is not None or len(chosen) != 1:
         raise ConfigError(
-            f"{others[0]} is not for language models; with --prompt there is --set, such as --set top_k=5."
+            "a language model takes --prompt TEXT, to go on after it, --score FILE, --fill TEXT or --rewrite TEXT. "
+            "Give one of them."
         )
-    if source is not None or (prompt is None) == (scored is None):
-        raise ConfigError("a language model takes --prompt TEXT, to go on after it, or --score FILE. Give one of them.")
-    if prompt is not None:
-        write(opened, prompt, settings, json)
-    elif settings:
-        raise ConfigError("--set goes with --prompt: scores have no options.")
+    if others and others[0] in ("--top-k", "--backward", "--text"):
+        raise ConfigError(f"{others[0]} goes with --fill and --rewrite; other options are given with --set.")
+    if others:
+        raise ConfigError(f"{others[0]} is not for language models; there is --set, such as --set temperature=0.8.")
+
+
+def _language(
+    opened: Model,
+    asked: str,
+    value: str,
+    settings: list[str],
+    json: bool,
+    *,
+    is_text: bool,
+    top_k: int | None,
+    backward: Path | None,
+) -> None:
+    """Answers of a language model. Raises ConfigError: an option goes with something else."""
+    from gatework.cli.writing import fill, score, write
+    from gatework.runtime import load
+
+    if asked == "--prompt":
+        write(opened, value, settings, json)
+    elif asked == "--score":
+        if settings:
+            raise ConfigError("--set does not go with --score: scores have no options.")
+        score(
+            opened,
+            line_batches(sys.stdin.buffer, "standard input") if value == "-" else file_batches(Path(value)),
+            json,
+        )
     else:
-        lines = line_batches(sys.stdin.buffer, "standard input") if scored == "-" else file_batches(Path(str(scored)))
-        score(opened, lines, json)
+        other = None if backward is None else load(backward)
+        name = _name(value, is_text)
+        fill(opened, asked, _texts(value, is_text), name, settings, json=json, top_k=top_k, backward=other)
 
 
 def _write(results: Iterable[Any], top_k: int | None, json: bool, *, columns: bool = False) -> None:
@@ -212,8 +251,7 @@ def _examples(
     if form is None and path is not None and opened.task == "tag" and (kind := named(path)) != "text":
         say(f"{path}: read as {kind}, by its name (`--format text` reads a text a line)")
     if kind not in ("conll", "conllu"):
-        name = str(path) if path is not None else "standard input" if source in (None, "-") else "the text"
-        return kind, examples(_texts(source, is_text), kind, name)
+        return kind, examples(_texts(source, is_text), kind, _name(source, is_text))
     if path is None:
         raise ConfigError(f"--format {kind} reads a file. Give its path, or tokens a line with --format tokens.")
     return kind, sentences(path, kind, opened)
@@ -226,6 +264,13 @@ def _texts(source: str | None, is_text: bool) -> Iterator[list[str]]:
     if source is None or (source == "-" and not is_text):
         return line_batches(_standard_input(source), "standard input")
     return iter([[_utf8(source)]])
+
+
+def _name(source: str | None, is_text: bool) -> str:
+    """What messages call the input."""
+    if (path := _file(source, is_text)) is not None:
+        return str(path)
+    return "standard input" if source is None or (source == "-" and not is_text) else "the text"
 
 
 def _standard_input(source: str | None) -> io.BufferedIOBase:

@@ -1,4 +1,4 @@
-"""What `gatework predict` does with a language model: go on after a prompt, and score texts."""
+"""What `gatework predict` does with a language model: go on after a prompt, score texts, fill gaps, rewrite."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gatework.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from gatework.runtime import Model
 
-TEXTS = ("pattern", "lines")
+TEXTS = ("pattern", "lines", "gap")
 """Options whose values are text, even if they look like numbers or lists."""
-SEVERAL = ("stop", "choices", "must", "must_not")
+SEVERAL = ("stop", "choices", "must", "must_not", "marks")
 """Options that are texts, one or several."""
 
 
@@ -61,17 +61,61 @@ def score(opened: Model, batches: Iterable[Sequence[str]], json: bool) -> None:
         sys.stdout.flush()
 
 
+def fill(
+    opened: Model,
+    asked: str,
+    batches: Iterable[Sequence[str]],
+    source: str,
+    settings: Sequence[str],
+    *,
+    json: bool,
+    top_k: int | None,
+    backward: Model | None,
+) -> None:
+    """A line an input line: filled texts and their log p, or alternatives and what they gain; `asked` says which.
+
+    Raises: DataError naming source and line: a line has no gap.
+    """
+    options = writing_options(settings)
+    if top_k is not None:
+        options["count"] = top_k
+    elif not json:
+        options.setdefault("count", 1)
+    ask: Any = opened.fill if asked == "--fill" else opened.rewrite
+    number = 0
+    for batch in batches:
+        for text in batch:
+            number += 1
+            try:
+                found = ask(text, backward=backward, **options)
+            except DataError as error:
+                raise DataError(f"{source}:{number}: {error}") from None
+            _show(text, found, json)
+        sys.stdout.flush()
+
+
+def _show(text: str, found: Any, json: bool) -> None:
+    """What fills a text, or what else it may say."""
+    if json:
+        values = {"filled": [one.to_dict() for one in found]} if isinstance(found, list) else found.to_dict()
+        answer_json({"input": text} | values)
+        return
+    if isinstance(found, list):
+        pairs = [(one.text, one.log_p) for one in found]
+    else:
+        pairs = [(one.text, one.log_p - found.original.log_p) for one in found.alternatives]
+    answer("\t".join(f"{filled}\t{value:.4f}".replace("\n", "\\n") for filled, value in pairs))
+
+
 def writing_options(settings: Sequence[str]) -> dict[str, Any]:
-    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate`. Raises ConfigError: no name=value."""
+    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate` or `fill`. Raises ConfigError."""
     options: dict[str, Any] = {}
     for setting in settings:
         name, equals, raw = setting.partition("=")
         keys = [part.strip() for part in name.split(".")]
         nested = len(keys) == 2 and keys[0] == "constraint"
         if not equals or not all(keys) or not (len(keys) == 1 or nested):
-            raise ConfigError(
-                f"--set {setting}: expected an option of generate, such as max_tokens=50 or constraint.must=cat."
-            )
+            raise ConfigError(f"--set {setting}: expected an option such as max_tokens=50 or constraint.must=cat.")
         if not nested:
             options[keys[0]] = _value(keys[0], raw)
             continue

@@ -89,9 +89,15 @@ class LanguageModel:
         nats: list[Float32] = [np.empty(len(text), dtype=np.float32) for text in texts]
         return nats, self._all(texts, states, direction, nats)
 
-    def advance(self, texts: Sequence[IntArray], states: Sequence[LanguageState] | None = None) -> list[LanguageState]:
-        """The states after texts, read forward; as `nlls`, without the work of the head."""
-        return self._all(texts, states, "forward", None)
+    def advance(
+        self,
+        texts: Sequence[IntArray],
+        states: Sequence[LanguageState] | None = None,
+        *,
+        direction: str = "forward",
+    ) -> list[LanguageState]:
+        """The states after texts; as `nlls`, without the work of the head."""
+        return self._all(texts, states, direction, None)
 
     def _all(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,9 @@ import numpy.typing as npt
 from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError, nearest
+from gatework.runtime.filler import Filler
+from gatework.runtime.filling import Filling
+from gatework.runtime.gaps import Gapped, at_gaps, at_marks, at_span
 from gatework.runtime.language_model import LanguageModel
 from gatework.runtime.language_state import LanguageState
 from gatework.runtime.network import Network
@@ -56,6 +59,7 @@ class Model:
         self.codec.use(kernels.ngram_search())
         self.network = self._open_network(precision)
         self._writer: Writer | None = None  # made when a language model is first asked to write
+        self._filler: tuple[Model | None, Filler] | None = None
 
     def _open_network(self, precision: str) -> Any:
         """A `Network`, a `Tagger` or a `LanguageModel`, as the architecture has its head."""
@@ -145,7 +149,7 @@ class Model:
             state: what to go on from instead of the start of a document: the `state` of an earlier answer, or its
                 bytes; with several prompts one for each.
             options: see `runtime.writing.Options`: max_tokens, stop, temperature, top_k, top_p, min_p,
-                repetition_penalty, no_repeat, beams, count, seed, constraint.
+                repetition_penalty, no_repeat, beams, length_penalty, count, seed, constraint.
         Returns: a `Generated`; with `count` above 1 a list of them; for several prompts a list of such answers.
         Raises: ConfigError: an option is unknown, out of range, or contradicts another; the model writes no text.
             DataError: a prompt is no string, or the state is of another model.
@@ -176,6 +180,70 @@ class Model:
         while chunk := list(islice(stream, CHUNK)):
             found += writer.score(chunk, end=ends)
         return found
+
+    def fill(
+        self, text: str | Iterable[str], *, gap: str = "___", backward: Model | None = None, **options: Any
+    ) -> list[Any]:
+        """What may stand in the gaps of a text, ranked by what reads forward and what reads backward.
+
+        Args:
+            text: a string with a gap or several, or several strings.
+            gap: what marks a gap.
+            backward: a model that reads backward, with the same tokenizer, where this one does not.
+            options: see `runtime.filling.Filling`: length, count, beams, window, constraint, temperature, seed.
+        Returns: `Filled`s, best first; for several strings a list of such lists.
+        Raises: ConfigError: an option is unknown, out of range, or contradicts another; the models do not go together,
+            or are none of language. DataError: a text has no gap, or is no string.
+        """
+        filler, chosen = self._fills("fill", backward), _chosen("fill", Filling, options)
+        if isinstance(text, str):
+            return filler.fill(at_gaps(text, gap), chosen)
+        return [filler.fill(_named(n, at_gaps, one, gap), chosen) for n, one in enumerate(_strings("fill", text))]
+
+    def rewrite(
+        self,
+        text: str | Iterable[str],
+        span: Any = None,
+        *,
+        marks: Any = ("[[", "]]"),
+        backward: Model | None = None,
+        **options: Any,
+    ) -> Any:
+        """Alternatives to a part of a text, ranked as `fill` ranks, beside the score of the text as it is.
+
+        Args:
+            text: a string, or several.
+            span: (from, to), the characters to rewrite; for several strings one such pair each. None: what stands
+                between `marks`, which may be several parts.
+            marks: what stands before and after what is to be rewritten.
+            backward, options: as of `fill`; without a length each alternative is about as long as the original.
+        Returns: a `Rewritten`, or a list of them.
+        Raises: as `fill`.
+        """
+        filler, chosen = self._fills("rewrite", backward), _chosen("rewrite", Filling, options)
+
+        def marked(one: str, own: Any) -> Gapped:
+            return at_marks(one, marks) if own is None else at_span(one, own)
+
+        if isinstance(text, str):
+            return filler.rewrite(marked(text, span), chosen)
+        texts = _strings("rewrite", text)
+        spans = [None] * len(texts) if span is None else list(span)
+        if len(spans) != len(texts):
+            raise DataError(f"rewrite: wanted a span for each of {len(texts)} texts, got {len(spans)}.")
+        pairs = enumerate(zip(texts, spans, strict=True))
+        return [filler.rewrite(_named(n, marked, one, own), chosen) for n, (one, own) in pairs]
+
+    def _fills(self, what: str, backward: Model | None) -> Filler:
+        """What fills gaps, with the model that reads backward where one is given."""
+        writer = self._language(what)
+        if self._filler is None or self._filler[0] is not backward:
+            models = {way: self.network for way in self.network.language.directions}
+            if backward is not None:
+                models["backward"] = _backward(self, backward)
+            documents = self.bundle.config["decode"].get("documents") != "file"
+            self._filler = backward, Filler(models, writer.text, documents=documents)
+        return self._filler[1]
 
     def _language(self, what: str) -> Writer:
         if not isinstance(self.network, LanguageModel):
@@ -278,10 +346,38 @@ def _strings(what: str, texts: Any) -> list[str]:
 
 
 def _writing(options: Mapping[str, Any]) -> Options:
-    known = Options.__dataclass_fields__
+    chosen: Options = _chosen("generate", Options, options)
+    return chosen
+
+
+def _chosen(what: str, kind: Any, options: Mapping[str, Any]) -> Any:
+    known = kind.__dataclass_fields__
     if unknown := sorted(set(options) - set(known)):
-        raise ConfigError(f"generate: the option {unknown[0]!r:.40} is unknown. {nearest(unknown[0], known)}")
-    return Options(**options)
+        raise ConfigError(f"{what}: the option {unknown[0]!r:.40} is unknown. {nearest(unknown[0], known)}")
+    return kind(**options)
+
+
+def _named(number: int, cut: Callable[..., Gapped], *given: Any) -> Gapped:
+    """A text cut at its gaps. Raises DataError naming the text."""
+    try:
+        return cut(*given)
+    except DataError as error:
+        raise DataError(f"text {number}: {error}") from None
+
+
+def _backward(model: Any, other: Any) -> LanguageModel:
+    """The network of a model that reads backward beside `model`. Raises ConfigError: they do not go together."""
+    source = other.bundle.source
+    if not isinstance(other.network, LanguageModel) or "backward" not in other.network.language.directions:
+        raise ConfigError(f"backward: {source} reads no text backward. Train it with model.directions = 'backward'.")
+    own, its = model.codec.digest(), other.codec.digest()
+    if own != its:
+        raise ConfigError(
+            f"backward: {model.bundle.source} and {source} have different tokenizers, of SHA-256 {own[:12]} and "
+            f"{its[:12]}. Train both from one text with the same [input], or one model with model.directions = 'both'."
+        )
+    network: LanguageModel = other.network
+    return network
 
 
 def _options(settings: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:

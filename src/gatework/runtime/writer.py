@@ -34,7 +34,7 @@ class Writer:
 
     def __init__(self, model: LanguageModel, text: Any) -> None:
         """`text` is a `text.running.RunningCodec`."""
-        self._model, self._text = model, text
+        self._model, self.text = model, text
         # What is unknown is read but never written.
         pieces = Pieces([b"" if id_ == text.unknown else raw for id_, raw in enumerate(text.raw)], spaced=text.spaced)
         self._candidates = [id_ for id_ in range(1, text.vocabulary) if id_ != text.unknown]
@@ -69,12 +69,12 @@ class Writer:
 
     def score(self, texts: Sequence[str], *, end: bool) -> list[Scored]:
         """How likely each text is as a document of its own; with `end`, that it ends there too."""
-        ids = [self._text.encode(text) for text in texts]
-        whole = [np.append(one, self._text.end) if end else one for one in ids]
+        ids = [self.text.encode(text) for text in texts]
+        whole = [np.append(one, self.text.end) if end else one for one in ids]
         nats, _ = self._model.nlls(whole, direction=self._model.language.directions[0])
         return [
             Scored(
-                log_p=-float(own.sum(dtype=np.float64)), tokens=len(own), unknown=int((one == self._text.unknown).sum())
+                log_p=-float(own.sum(dtype=np.float64)), tokens=len(own), unknown=int((one == self.text.unknown).sum())
             )
             for own, one in zip(nats, whole, strict=True)
         ]
@@ -83,13 +83,13 @@ class Writer:
         self, prompts: Sequence[str], states: Sequence[LanguageState] | None
     ) -> tuple[list[LanguageState], list[int]]:
         """States after the prompts, and how many tokens of each are unknown."""
-        ids = [self._text.encode(prompt) for prompt in prompts]
-        unknown = [int((one == self._text.unknown).sum()) for one in ids]
+        ids = [self.text.encode(prompt) for prompt in prompts]
+        unknown = [int((one == self.text.unknown).sum()) for one in ids]
         return self._model.advance(ids, states), unknown
 
     def begin(self, state: LanguageState, order: Order, seed: int) -> Writing:
         """A text to be written on from a state."""
-        recent = state.recent if len(state.recent) else np.array([self._text.end], dtype=np.int32)
+        recent = state.recent if len(state.recent) else np.array([self.text.end], dtype=np.int32)
         start = order.automaton.start if order.automaton is not None else 0
         return Writing(recent=recent, position=state.position, seed=seed, automaton=start)
 
@@ -97,14 +97,14 @@ class Writer:
         """See `kernels.generation.Generator.write`."""
         with self._lock:
             if self._generator is None:
-                self._generator = self._model.generator(self._constraints.pieces, self._candidates, self._text.end)
+                self._generator = self._model.generator(self._constraints.pieces, self._candidates, self.text.end)
         return self._generator.write(recurrent, texts, order, steps=steps)
 
     def done(self, text: Writing, recurrent: RecurrentState, options: Options, unknown: int) -> Generated:
         """What came of a text; `recurrent` is its own."""
         recent = text.recent[max(0, len(text.recent) - text.position) :]  # without the end before a text's beginning
         return Generated(
-            text=cut(self._text.decode(text.ids), options.stops),
+            text=cut(self.text.decode(text.ids), options.stops),
             tokens=tuple(text.ids),
             log_p=text.log_p,
             reason=REASONS[text.reason],
@@ -129,10 +129,18 @@ class Writer:
         ]
 
     def _search(self, state: LanguageState, order: Order, options: Options, unknown: int) -> list[Generated]:
-        found = search(self._model, state, order, options.beams, candidates=self._candidates, end=self._text.end)
+        found = search(
+            self._model,
+            state,
+            order,
+            options.beams,
+            candidates=self._candidates,
+            end=self.text.end,
+            length_penalty=options.length_penalty,
+        )
         return [
             Generated(
-                text=self._text.decode(one.ids),
+                text=self.text.decode(one.ids),
                 tokens=one.ids,
                 log_p=one.log_p,
                 reason=one.reason,

@@ -96,6 +96,9 @@ class Options:
     """No sequence of that many tokens comes twice (in the last 1,024), unless nothing else is allowed."""
     beams: int = 1
     """From 2 on: search for the most likely text, that many kept at a time; nothing is drawn."""
+    length_penalty: float = 0.0
+    """With beams: texts are ranked by log p / tokens^length_penalty, an end of the document being one; 0 ranks by the
+    whole, 1 by the mean."""
     count: int = 1
     """Texts for each prompt; with beams, the best ones found."""
     seed: int | None = None
@@ -104,28 +107,31 @@ class Options:
     """What the text has to be: a `Constraint`, its parts by name, or a regular expression."""
 
     def __post_init__(self) -> None:
-        _whole("max_tokens", self.max_tokens, 0, MOST_TOKENS)
-        _whole("count", self.count, 1, MOST_COUNT)
-        _whole("beams", self.beams, 1, 1 << 12)
+        check_whole("max_tokens", self.max_tokens, 0, MOST_TOKENS)
+        check_whole("count", self.count, 1, MOST_COUNT)
+        check_whole("beams", self.beams, 1, 1 << 12)
         for name, least in (("top_k", 1), ("no_repeat", 1), ("seed", 0)):
             if (value := getattr(self, name)) is not None:
-                _whole(name, value, least, 2**64 - 1 if name == "seed" else MOST_TOKENS)
+                check_whole(name, value, least, 2**64 - 1 if name == "seed" else MOST_TOKENS)
         if self.temperature != 0:
-            _number("temperature", self.temperature, 1e-3, 1e3)
-        _number("repetition_penalty", self.repetition_penalty, 1e-2, 1e2)
+            check_number("temperature", self.temperature, 1e-3, 1e3)
+        check_number("repetition_penalty", self.repetition_penalty, 1e-2, 1e2)
         for name in ("top_p", "min_p"):
             if (value := getattr(self, name)) is not None:
-                _number(name, value, 1e-9, 1.0)
+                check_number(name, value, 1e-9, 1.0)
         stops: tuple[Any, ...] = self.stops
         if not all(isinstance(stop, str) and stop for stop in stops):
             raise ConfigError(f"stop must be strings, and no empty ones, got {self.stop!r:.60}.")
         if sum(map(len, self.stops)) > MOST_STOPS:
             raise ConfigError(f"stop has more than {MOST_STOPS:,} characters in all.")
+        check_number("length_penalty", self.length_penalty, 0.0, 10.0)
         if self.beams > 1:
             self._check_beams()
+        elif self.length_penalty:
+            raise ConfigError("length_penalty ranks what beams find. Set beams from 2 on, or drop it.")
         if self.constraint is not None and self.stops:
             raise ConfigError("stop and constraint do not go together. Let the pattern say where the text ends.")
-        object.__setattr__(self, "constraint", _constraint(self.constraint))
+        object.__setattr__(self, "constraint", as_constraint(self.constraint))
 
     def _check_beams(self) -> None:
         drawing = {"temperature": 1.0, "top_k": None, "top_p": None, "min_p": None, "repetition_penalty": 1.0}
@@ -215,7 +221,8 @@ def _too_long(shortest: int, fewest: int, most: int) -> str:
     return f"constraint: no text of {fewest} to {most} tokens satisfies its other parts. Change one of them."
 
 
-def _constraint(given: Any) -> Constraint | None:
+def as_constraint(given: Any) -> Constraint | None:
+    """A constraint, its parts by name, or its pattern. Raises ConfigError."""
     if given is None or isinstance(given, Constraint):
         return given
     if isinstance(given, str):
@@ -228,11 +235,13 @@ def _constraint(given: Any) -> Constraint | None:
     raise ConfigError(f"constraint must be a Constraint, its parts by name, or a pattern, got {given!r:.60}.")
 
 
-def _whole(name: str, value: Any, least: int, most: int) -> None:
+def check_whole(name: str, value: Any, least: int, most: int) -> None:
+    """Raise ConfigError unless an option is a whole number in a range."""
     if type(value) is not int or not least <= value <= most:
         raise ConfigError(f"{name} must be a whole number from {least} to {most}, got {value!r:.40}.")
 
 
-def _number(name: str, value: Any, least: float, most: float) -> None:
+def check_number(name: str, value: Any, least: float, most: float) -> None:
+    """Raise ConfigError unless an option is a number in a range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ConfigError(f"{name} must be a number from {least:g} to {most:g}, got {value!r:.40}.")

@@ -158,6 +158,21 @@ class RunningCodec:
             return np.array([ids.get(word, UNKNOWN) for word in _WORD.findall(text)], dtype=np.int32)
         return np.array([one for chunk in _CHUNK.findall(text) for one in self._chunk(chunk)], dtype=np.int32)
 
+    def fold(self, text: str) -> str:
+        """A text as the vocabulary sees it."""
+        return _folded(text, lowercase=self.lowercase, fold_width=self.fold_width)
+
+    def joint(self, before: str, after: str) -> tuple[str, str]:
+        """The end of `before` and the beginning of `after` that are cut into other tokens where something stands
+        between the two; runs too long to be cut as one are left as they are."""
+        if self.unit not in SUBWORD_UNITS:
+            return "", ""
+        last = _CHUNK.findall(before[-LONGEST_RUN:])[-1:]
+        first = _CHUNK.match(after[:LONGEST_RUN])
+        found = (last[0] if last else "", first[0] if first else "")
+        short = [part if len(part) < LONGEST_RUN else "" for part in found]
+        return short[0], short[1]
+
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
         """The text of ids; padding and ends add nothing, bytes that are no UTF-8 give U+FFFD."""
         raw = self.raw

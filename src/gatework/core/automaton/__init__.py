@@ -6,7 +6,8 @@ Nothing here knows what decodes. `kernels.automaton` lifts a Dfa from bytes to t
 """
 
 from gatework.core.automaton.constraint import Constraint
-from gatework.core.automaton.dfa import Dfa
+from gatework.core.automaton.dfa import Dfa, TooLarge
+from gatework.core.automaton.reading import after, backwards, spaced
 from gatework.core.automaton.search import finder
 
-__all__ = ["Constraint", "Dfa", "finder"]
+__all__ = ["Constraint", "Dfa", "TooLarge", "after", "backwards", "finder", "spaced"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from gatework.core.errors import BundleError, ConfigError, DataError
@@ -59,6 +60,11 @@ class LmCodec(Codec):
         if not isinstance(example, str):
             raise DataError(f"a language model reads strings, got {type(example).__name__}.")
         return self.text.encode(example)
+
+    def digest(self) -> str:
+        """SHA-256 of the tokenizer: equal where ids mean the same."""
+        entries = self.text.to_entries()
+        return sha256(b"\0".join(name.encode() + b"\0" + entries[name] for name in sorted(entries))).hexdigest()
 
     def collate(self, encoded: Sequence[Any]) -> Any:
         raise ConfigError(ASK)
