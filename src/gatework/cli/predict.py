@@ -86,7 +86,7 @@ def run(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="With --prompt, --fill, --rewrite: an option such as max_tokens=50 or constraint.must=cat; repeatable.",
+            help="With --prompt, --fill, --rewrite: an option such as length=3 or constraint.must=cat; repeatable.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
