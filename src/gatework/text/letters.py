@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class LetterCutter:
         self.codec = codec
         self.single = unit in SINGLE
         self._blank = int(codec.encode(" ")[0])
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._cache: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def encode(self, tokens: Sequence[str], apart: Sequence[bool] | None = None) -> Pieces:
         """The characters of each token, at least one each.
@@ -60,20 +60,19 @@ class LetterCutter:
             tokens: as they stand in the text.
             apart: whether something stands between a token and the one before it; None for what the unit says.
         """
-        cut = [self._cache.get(token) or self._cut(token) for token in tokens]
-        gaps = self._apart(tokens) if apart is None else apart
-        found = [(PADDING, *ids) if gap else ids for ids, gap in zip(cut, gaps, strict=True)]
+        keys = zip(tokens, self._apart(tokens) if apart is None else apart, strict=True)
+        found = [self._cache.get(key) or self._cut(key) for key in keys]
         starts_T = np.zeros(len(found) + 1, dtype=np.int32)
-        np.cumsum(list(map(len, found)), out=starts_T[1:])
-        return Pieces(np.array([one for ids in found for one in ids], dtype=np.int32), starts_T)
+        np.cumsum(np.fromiter(map(len, found), dtype=np.int32, count=len(found)), out=starts_T[1:])
+        ids_P = np.fromiter(chain.from_iterable(found), dtype=np.int32, count=int(starts_T[-1]))
+        return Pieces(ids_P, starts_T)
 
     def collate(self, sequences: Sequence[Pieces]) -> PieceBatch:
         """Several sequences as rows."""
         batch = collate_pieces(sequences, positions=POSITIONS, begin=END, end=END)
-        past_RP = np.arange(batch.ids_RP.shape[1]) >= batch.lengths_R[:, None]
-        apart_RP = (batch.ids_RP == PADDING) & ~past_RP
-        begin_N = batch.begin_N + apart_RP[batch.row_N, batch.begin_N]
-        return batch._replace(ids_RP=np.where(apart_RP, self._blank, batch.ids_RP), begin_N=begin_N)
+        begin_N = batch.begin_N + (batch.ids_RP[batch.row_N, batch.begin_N] == PADDING)
+        batch.ids_RP[batch.ids_RP == PADDING] = self._blank  # past the rows' ends too, where nothing is read
+        return batch._replace(begin_N=begin_N)
 
     def to_entries(self) -> dict[str, bytes]:
         """The bundle entries this is read back from."""
@@ -90,13 +89,15 @@ class LetterCutter:
             raise BundleError(f"{source}: {FOLDER}: a language model of {codec.unit}, not of characters.")
         return cls(codec, unit=unit)
 
-    def _cut(self, token: str) -> tuple[int, ...]:
+    def _cut(self, key: tuple[str, bool]) -> tuple[int, ...]:
+        token, gap = key
         text = " " if self.single and token == MARK else token[:MOST]
         ids = tuple(self.codec.encode(text).tolist()[:MOST]) or (UNKNOWN,)
+        ids = (PADDING, *ids) if gap else ids
         if len(token) <= LONGEST_CACHED:
             if len(self._cache) >= MOST_CACHED:
                 self._cache.clear()
-            self._cache[token] = ids
+            self._cache[key] = ids
         return ids
 
     def _apart(self, tokens: Sequence[str]) -> list[bool]:
