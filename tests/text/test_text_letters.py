@@ -73,7 +73,8 @@ def test_apart():
 
 def test_every_token_has_something_and_none_too_much():
     cutter = LetterCutter(running(), unit="word")
-    assert cutter.encode([""]).ids_P.tolist() == [UNKNOWN]
+    assert read(cutter, [""]) == ([" "], [" "])
+    assert read(cutter, ["the", "", "cat"], [False, True, False])[0] == ["the cat"]
     assert cutter.encode(["é"]).ids_P.tolist() == [UNKNOWN]
     assert len(cutter.encode(["a" * 100_000]).ids_P) == MOST
     spelt = LetterCutter(running(byte_fallback=True), unit="word")

@@ -221,11 +221,16 @@ class TextCodec:
     def encode(self, text: str, limit: int | None = None) -> Encoded:
         """One text as ids. Reads at most the first `limit` tokens where one is given."""
         blanked = blank_break_tags(text)
-        pieces = None
-        if isinstance(self.pieces, LetterCutter):
-            spans = self._cutter.spans(blanked)[:limit]
-            pieces = self.pieces.encode([blanked[start:end] for start, end in spans], apart(spans))
+        pieces = self._letters(blanked, limit) if isinstance(self.pieces, LetterCutter) else None
         return self.encode_tokens(self._cutter.surfaces(blanked), limit, pieces)
+
+    def _letters(self, text: str, limit: int | None) -> Pieces:
+        """What a language model reads of the tokens of a text, as they stand there."""
+        assert isinstance(self.pieces, LetterCutter)  # the caller has looked
+        gaps = apart(self._cutter.spans(text))[:limit]
+        if self.subwords is None:
+            return self.pieces.encode(self._cutter.surfaces(text)[:limit], gaps)
+        return self.pieces.encode([text[start:end] for start, end in self._cutter.spans(text)[:limit]], gaps)
 
     def encode_tokens(self, surfaces: Sequence[str], limit: int | None = None, pieces: Pieces | None = None) -> Encoded:
         """One text that is cut into tokens already, as ids; none are the one token EMPTY.

@@ -7,7 +7,8 @@ without anything between them, others with a blank, but none beside a character 
 sequence of more than POSITIONS ids is cut into rows that overlap, as for a BERT (`pieces`).
 
 A blank between two tokens is the id 0, which is never in a text, before the ids of the second; rows have the blank's
-own. Of a very long token the first MOST ids count.
+own. Of a very long token the first MOST ids count. A token without characters (an empty text, the mark of a subword
+that stands alone) is a blank.
 
 Bundle entries `tokenizer/language/...` are those of the language model's own bundle (`running`). T tokens.
 """
@@ -24,7 +25,7 @@ import numpy as np
 from gatework.core.batch import PieceBatch
 from gatework.core.errors import BundleError
 from gatework.text.pieces import LONGEST_CACHED, MOST_CACHED, Pieces, collate_pieces
-from gatework.text.running import END, PADDING, SETTINGS, UNKNOWN, VOCABULARY, RunningCodec
+from gatework.text.running import END, PADDING, SETTINGS, VOCABULARY, RunningCodec
 from gatework.text.subwords import MARK
 from gatework.text.units import CJK
 
@@ -92,8 +93,8 @@ class LetterCutter:
     def _cut(self, key: tuple[str, bool]) -> tuple[int, ...]:
         token, gap = key
         text = " " if self.single and token == MARK else token[:MOST]
-        ids = tuple(self.codec.encode(text).tolist()[:MOST]) or (UNKNOWN,)
-        ids = (PADDING, *ids) if gap else ids
+        ids = tuple(self.codec.encode(text).tolist()[:MOST])
+        ids = (PADDING, *ids) if gap else ids or (self._blank,)
         if len(token) <= LONGEST_CACHED:
             if len(self._cache) >= MOST_CACHED:
                 self._cache.clear()
