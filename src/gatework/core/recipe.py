@@ -71,6 +71,19 @@ class DataSection(Section):
     carry: Literal["auto"] | bool = "auto"
     """Language models: whether a document is read on from the one before it, or each from nothing. `auto`: on for plain
     text, off with a template."""
+    source: Column | Literal["auto"] = "auto"
+    """Sequence to sequence: column (or JSON key) of the source; of `reply`, the key of the list of turns. `auto`: a
+    column of a known name, else the first."""
+    target: Column | Literal["auto"] = "auto"
+    """Sequence to sequence: column (or JSON key) of the target. `auto`: a column of a known name, else the second."""
+    train_target: str | None = None
+    """Sequence to sequence: the plain-text file of the targets where `train` holds the sources alone, line by line."""
+    dev_target: str | None = None
+    """The same for `dev`."""
+    test_target: str | None = None
+    """The same for `test`."""
+    context: Positive = 2
+    """Replies: turns of the dialogue before a turn that are its source."""
     encoding: str = "utf-8"
     """Character encoding of the files."""
     language: Literal["auto", "en", "zh"] = "auto"
@@ -92,6 +105,10 @@ class InputSection(Section):
     whole), `zh-word` (segmented; extra `zh`), `glyph` (single characters), `treebank`
     (English words as treebanks cut them). `auto`: `zh-char` for Chinese, else `word`;
     for tagging the unit that fits the tokens of the training file."""
+    target_unit: Unit = "auto"
+    """Sequence to sequence: tokens of the target; `auto`: as `unit`."""
+    shared: bool = True
+    """Sequence to sequence: one vocabulary and one table of vectors for both sides."""
     lowercase: bool = True
     """Fold case."""
     fold_width: bool = True
@@ -190,10 +207,23 @@ class ModelSection(Section):
     """Width that these states are brought to before they join; 0 joins them as they are."""
     language_model_dropout: Chance = 0.3
     """Dropout on these states before that: one mask a sequence."""
+    attention_kind: Literal["none", "dot", "general", "additive"] = "additive"
+    """Sequence to sequence: how the writer looks at the source (Luong et al. 2015; Bahdanau et al. 2015, `attention`
+    wide); `none`: it sees the summary of the source alone (Sutskever et al. 2014)."""
+    input_feeding: bool = False
+    """Sequence to sequence: the writer's first layer also reads what the output table last read. Slower to train."""
+    coverage: bool = False
+    """Sequence to sequence: additive attention also reads how much of each place was looked at. Slower to train."""
+    copy_source: bool = False
+    """Sequence to sequence: tokens can be copied from the source (pointer-generator, See et al. 2017)."""
+    writer_units: Annotated[int, Field(ge=0)] = 0
+    """Sequence to sequence: units of each layer of the writer; 0 for `units`."""
+    writer_layers: Annotated[int, Field(ge=0)] = 0
+    """Sequence to sequence: layers of the writer; 0 for `layers`."""
     dropout: Chance = 0.5
     """Dropout on every layer's outputs and on the pooled vector before the head."""
     output_dropout: Chance | None = None
-    """Language models: dropout on what the head reads. Not set: as `dropout`."""
+    """Language models and sequence to sequence: dropout on what the head reads. Not set: as `dropout`."""
     locked_dropout: bool = False
     """Language models: `dropout` and `output_dropout` keep one mask for all steps of a sequence."""
     embedding_dropout: Chance = 0.3
@@ -212,7 +242,7 @@ class ModelSection(Section):
     directions: Literal["forward", "backward", "both"] = "forward"
     """Language models: predict the next token, the one before, or both with layers of their own on one embedding."""
     tied: bool = True
-    """Language models: the embedding is the output table too (Press and Wolf 2017)."""
+    """Language models and sequence to sequence: the embedding is the output table too (Press and Wolf 2017)."""
     softmax: Literal["full", "adaptive", "sampled"] = "full"
     """Language models: over all tokens; in clusters by frequency (`cutoffs`); or, in training alone, over the wanted
     token and `negatives` drawn ones."""
@@ -302,6 +332,12 @@ class DecodeSection(Section):
     """Multi-label and binary: choose the thresholds that maximise F1 on dev data."""
     calibrate: bool = True
     """Fit a temperature on dev data (Guo et al. 2017); of a tagger a line through the log-odds of spans."""
+    beams: Positive = 5
+    """Sequence to sequence: width of the search; 1 takes the likeliest token each time."""
+    length_penalty: Annotated[float, Field(ge=0.0)] = 1.0
+    """Sequence to sequence: log-probabilities are divided by the length to this power; 0 prefers short answers."""
+    max_ratio: Annotated[float, Field(gt=0.0)] = 2.0
+    """Sequence to sequence: most tokens of a target over those of its source; ten more are always allowed."""
 
 
 class ExportSection(Section):

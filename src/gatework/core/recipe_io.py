@@ -23,7 +23,7 @@ from gatework.core.recipe import Recipe
 
 DATA_VARIABLE = "GATEWORK_DATA"
 PATH_KEYS = {
-    "data": ("train", "dev", "test", "unlabelled"),
+    "data": ("train", "dev", "test", "train_target", "dev_target", "test_target", "unlabelled"),
     "input": ("vectors", "lexicon"),
     "model": ("bert", "language_model"),
 }

@@ -18,6 +18,7 @@ from gatework.nn.ngrams import NgramBag
 from gatework.nn.patch import Patch, patch_torch
 from gatework.nn.pooling import Pooling
 from gatework.nn.recurrent import Direction, RecurrentStack, StackState, detach_state
+from gatework.nn.seq2seq import Pairs, Seq2Seq
 from gatework.nn.tagger import Tagger
 from gatework.nn.tensors import TensorBatch, to_tensors
 from gatework.nn.trunk import Trunk
@@ -36,10 +37,12 @@ __all__ = [
     "Network",
     "NextToken",
     "NgramBag",
+    "Pairs",
     "Patch",
     "Pooling",
     "PretrainHead",
     "RecurrentStack",
+    "Seq2Seq",
     "StackState",
     "Tagger",
     "TensorBatch",

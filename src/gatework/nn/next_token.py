@@ -125,7 +125,7 @@ class NextToken(nn.Module):
         self.projections = nn.ModuleList(
             nn.Linear(encoder.outputs, self.width, bias=False) for _ in (self.language.directions if narrow else ())
         )
-        self.bias = nn.Parameter(_log_shares(a.vocabulary, counts_V))
+        self.bias = nn.Parameter(log_shares(a.vocabulary, counts_V))
         self.negatives = Negatives(counts_V, count=negatives) if negatives and counts_V is not None else None
         cutoffs = self.language.cutoffs
         self.cluster = nn.Linear(self.width, len(cutoffs)) if cutoffs else None
@@ -289,7 +289,8 @@ class NextToken(nn.Module):
         load_arrays(self.named_weights(), weights)
 
 
-def _log_shares(vocabulary: int, counts_V: npt.NDArray[np.integer] | None) -> Tensor:
+def log_shares(vocabulary: int, counts_V: npt.NDArray[np.integer] | None) -> Tensor:
+    """Where the bias of a head begins: logarithms of the tokens' shares, zeros where they are not known."""
     if counts_V is None:
         return torch.zeros(vocabulary)
     return torch.log(shares(counts_V)).clamp(min=-30.0).float()

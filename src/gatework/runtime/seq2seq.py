@@ -98,6 +98,11 @@ class Seq2Seq:
                 found[place] = hypotheses
         return found
 
+    def greedy(self, sources: Sequence[IntArray], *, max_ratio: float) -> list[npt.NDArray[np.int32]]:
+        """Ids of a target for each source, the likeliest token each time: what training looks at between epochs."""
+        found = self.answer(sources, Search(max_ratio=max_ratio))
+        return [np.array(hypotheses[0].ids, dtype=np.int32) for hypotheses in found]
+
     def nll(self, sources: Sequence[IntArray], targets: Sequence[IntArray]) -> list[Float32]:
         """-log p of each token of a target and of its end, given its source, (T + 1,) each, in their order.
 

@@ -15,11 +15,13 @@ What the outputs of a network are goes by its head, and has names:
     per_step       between epochs {"tags": int32, the best tags of all dev tokens, one example after the other,
                    "tags.1": of the second tag layer, ...}; for decode, for each example, for each of its parts, for
                    each tag layer, `core.paths.TagPaths`
+    sequence       between epochs {"nats": (N,) float64}, -log p of each dev target, and where `train.metric` asks for
+                   answers {"ids": int32, of all dev answers one after the other, "starts": (N + 1,) int64}; for
+                   decode, for each example, its hypotheses, the best first
     next_token     between epochs {"nats": (D,) float64}, -log p summed over the dev text, for each direction
 
 What later tasks bring, and where it goes without a change here:
 
-* translate: `head = "decoder"`; a second codec for the target side travels inside `Codec`; search is the runtime's.
 * series: `head = "quantiles"`; `Codec.encode` takes an array of frames instead of a string.
 
 So nothing here names tokens, labels or strings where a task may differ: `Any` in a signature is the task's own type.
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from gatework.text import ExampleStore
 
 FloatArray = npt.NDArray[np.floating]
-Head = Literal["per_sequence", "per_step", "next_token", "decoder", "quantiles"]
+Head = Literal["per_sequence", "per_step", "next_token", "sequence", "quantiles"]
 Loss = Literal["softmax", "sigmoid", "crf"]
 Outputs = Mapping[str, npt.NDArray[Any]]
 Say = Callable[[str], None]

@@ -19,7 +19,7 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
-from gatework.nn import SPARSE_FROM, Network, NextToken, Tagger
+from gatework.nn import SPARSE_FROM, Network, NextToken, Seq2Seq, Tagger
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
@@ -30,6 +30,7 @@ from gatework.train.interrupt import InterruptFlag
 from gatework.train.language import Language
 from gatework.train.loop import Course, Loop, Surroundings
 from gatework.train.naive_bayes import ngram_logits
+from gatework.train.pairs import Pairing
 from gatework.train.parallel import Group
 from gatework.train.pretrain import Pretrain
 from gatework.train.progress import ProgressCallback, Reporter
@@ -38,7 +39,7 @@ from gatework.train.stage import Stage, Weights
 from gatework.train.tagging import Tagging
 
 Say = Callable[[str], None]
-AnyNetwork = Network | Tagger | NextToken
+AnyNetwork = Network | Tagger | NextToken | Seq2Seq
 
 ROWS_A_TOKEN = 4
 """Rows of a table for each token of a batch, from which sparse gradients are faster."""
@@ -194,7 +195,7 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
 def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
     network = build_network(prepared, say)
     learn = learning_stage(task, prepared, network)
-    if isinstance(network, NextToken) or not prepared.recipe.train.pretrain_epochs:
+    if isinstance(network, NextToken | Seq2Seq) or not prepared.recipe.train.pretrain_epochs:
         return [learn]
     return [Pretrain(prepared, network), learn]
 
@@ -203,6 +204,8 @@ def learning_stage(task: Task, prepared: Prepared, network: AnyNetwork) -> Stage
     """The stage that learns the task, as the network has its head."""
     if isinstance(network, NextToken):
         return Language(task, prepared, network)
+    if isinstance(network, Seq2Seq):
+        return Pairing(task, prepared, network)
     if isinstance(network, Tagger):
         return Tagging(task, prepared, network)
     return FineTune(task, prepared, network)
@@ -215,6 +218,8 @@ def build_network(prepared: Prepared, say: Say = silent) -> AnyNetwork:
     torch.manual_seed(recipe.train.seed)
     if prepared.architecture.head == "next_token":
         return _language_model(prepared)
+    if prepared.architecture.head == "sequence":
+        return _seq2seq(prepared)
     options: dict[str, Any] = {
         "dropout": model.dropout,
         "embedding_dropout": model.embedding_dropout,
@@ -270,6 +275,24 @@ def _language_model(prepared: Prepared) -> NextToken:
         counts_V=prepared.train.counts_V,
         negatives=model.negatives if sampled else 0,
         sparse=sampled and prepared.architecture.vocabulary >= ROWS_A_TOKEN * touched,
+    )
+
+
+def _seq2seq(prepared: Prepared) -> Seq2Seq:
+    recipe = prepared.recipe
+    model = recipe.model
+    return Seq2Seq(
+        prepared.architecture,
+        dropout=model.dropout,
+        output_dropout=model.output_dropout,
+        embedding_dropout=model.embedding_dropout,
+        word_dropout=recipe.input.word_dropout,
+        variational_dropout=model.variational_dropout,
+        weight_drop=model.weight_drop,
+        zoneout=model.zoneout,
+        forget_bias=model.forget_bias,
+        label_smoothing=recipe.train.label_smoothing,
+        counts_V=prepared.train.target.counts_V,
     )
 
 

@@ -1,0 +1,304 @@
+"""Sequence to sequence: a recurrent encoder, and a recurrent writer that looks at what the encoder made.
+
+    source vectors -> recurrent stack -> memory
+    target vectors -> first layer of the writer -> attention over the memory -> further layers -> output -> softmax
+
+`core.writer` has the equations. A target is known in training, so each layer of the writer runs over the whole of it in
+one call, and attention is a few products of matrices; with input feeding or coverage a step waits for the one before.
+
+Regularisers, all of them in training alone: `embedding_dropout` (locked) and `word_dropout` on the vectors of both
+sides, `dropout` between layers, `output_dropout` on what the output table reads, those of `variants` on the recurrence.
+
+B pairs, S places of a source, T steps of a target (the end counted), N steps of all targets, P memory, H units, E
+embedding, V outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gatework.core.architecture import Architecture
+from gatework.core.errors import ConfigError
+from gatework.nn.attending import Attending, Memory
+from gatework.nn.dropout import check_chance, dropout, locked_dropout, word_dropout
+from gatework.nn.embedding import Embedding
+from gatework.nn.next_token import log_shares
+from gatework.nn.recurrent import Direction, RecurrentStack
+from gatework.nn.softmax import nats_each, softmax_nats
+from gatework.nn.weights import load_arrays, to_arrays
+
+LEAST = 1e-20
+"""Added to the probability of a copy before its logarithm."""
+
+
+class Pairs(NamedTuple):
+    """Sources and targets that go through the network together; past each length anything may stand."""
+
+    source_BS: Tensor
+    source_lengths_B: Tensor
+    read_BT: Tensor
+    """The end, and then the target but for its end."""
+    wanted_BT: Tensor
+    """The target with its end."""
+    lengths_B: Tensor
+    """Of targets with their ends."""
+
+
+class Seen(NamedTuple):
+    """What a writer made of some pairs."""
+
+    o_BTE: Tensor
+    a_BTS: Tensor | None
+    """Where it looked; None without attention."""
+    copies_BTX: Tensor | None
+    """What the copy gate reads; None without copying."""
+
+
+class Seq2Seq(nn.Module):
+    """An architecture with the head sequence, with weights."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        dropout: float = 0.0,
+        output_dropout: float | None = None,
+        embedding_dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        variational_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
+        forget_bias: float = 1.0,
+        label_smoothing: float = 0.0,
+        counts_V: npt.NDArray[np.integer] | None = None,
+    ) -> None:
+        """
+        Args:
+            dropout, output_dropout, embedding_dropout, word_dropout: see the module; `output_dropout` is `dropout`
+                where None.
+            variational_dropout, weight_drop, zoneout, forget_bias: of all layers, see `RecurrentStack`.
+            label_smoothing: see `softmax`; with copying, of the table's part alone.
+            counts_V: how often each token occurs in targets; the head's bias begins at their logarithms.
+        Raises: ConfigError: a chance outside [0, 1), a regulariser that cannot go step by step.
+        """
+        super().__init__()
+        writer = architecture.writer
+        if writer is None:
+            raise ConfigError("the architecture has no head sequence.")
+        if writer.stepwise and (variational_dropout or zoneout):
+            raise ConfigError(
+                "model.variational_dropout and model.zoneout do not go with input_feeding and coverage. Set them to 0."
+            )
+        self.architecture, self.writer = architecture, writer
+        self.dropout = check_chance("model.dropout", dropout)
+        self.output_dropout = check_chance(
+            "model.output_dropout", dropout if output_dropout is None else output_dropout
+        )
+        self.embedding_dropout = check_chance("model.embedding_dropout", embedding_dropout)
+        self.word_dropout = check_chance("input.word_dropout", word_dropout)
+        self.label_smoothing = check_chance("train.label_smoothing", label_smoothing)
+        a, encoder = architecture, architecture.encoder
+        recurrence: dict[str, Any] = {
+            "variational_dropout": variational_dropout,
+            "weight_drop": weight_drop,
+            "zoneout": zoneout,
+            "forget_bias": forget_bias,
+        }
+        self.embedding = Embedding(a.vocabulary, a.embedding, sparse=False)
+        self.encoder = RecurrentStack(
+            encoder.cell,
+            a.embedding,
+            encoder.units,
+            layers=encoder.layers,
+            bidirectional=encoder.bidirectional,
+            residual=encoder.residual,
+            projection=encoder.projection,
+            dropout=dropout,
+            **recurrence,
+        )
+        memory = self.encoder.outputs
+        self.target = self.embedding if writer.shared else Embedding(a.outputs, writer.embedding, sparse=False)
+        self.layers = nn.ModuleList(
+            RecurrentStack(writer.cell, writer.inputs(layer, memory), writer.units, **recurrence)
+            for layer in range(writer.layers)
+        )
+        self.cell = self._direction(0).cell
+        self.parts = tuple(field.partition("_")[0] for field in self.cell.State._fields)
+        self.bridges = nn.ModuleList(nn.Linear(memory, writer.units) for _ in range(writer.layers) for _ in self.parts)
+        """Of layer 0 for each part of the state, then of layer 1 ..."""
+        self.attending = None if writer.attention == "none" else Attending(writer, memory)
+        self.output = nn.Linear(writer.units + memory, writer.embedding)
+        self.copy = nn.Linear(memory + writer.units + writer.embedding, 1) if writer.copy else None
+        self.table = None if writer.tied else Embedding(a.outputs, writer.embedding, sparse=False)
+        self.bias = nn.Parameter(log_shares(a.outputs, counts_V))
+
+    @property
+    def table_VE(self) -> nn.Parameter:
+        """The output table."""
+        return self.target.weight if self.table is None else self.table.weight
+
+    def forward(self, pairs: Pairs) -> Seen:
+        """What the writer makes of known targets."""
+        m_BSP = self._encode(pairs)
+        real_BS = torch.arange(m_BSP.shape[1]) < pairs.source_lengths_B[:, None]
+        e_BP = _summary(m_BSP, pairs.source_lengths_B, both=self.architecture.encoder.bidirectional)
+        memory = None if self.attending is None else self.attending.remember(m_BSP, real_BS)
+        x_BTE = self._vectors(self.target, pairs.read_BT)
+        starts = self._starts(e_BP)
+        if self.writer.stepwise:
+            return self._by_steps(x_BTE, e_BP, memory, starts)
+        return self._at_once(x_BTE, e_BP, memory, starts, pairs.lengths_B)
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Sum over the tokens of -log p, smoothed, with gradients."""
+        seen = self(pairs)
+        live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
+        o_NE, wanted_N = seen.o_BTE[live_BT], pairs.wanted_BT[live_BT]
+        smoothing = self.label_smoothing if self.training else 0.0
+        if self.copy is None:
+            return softmax_nats(o_NE, self.table_VE, self.bias, wanted_N, smoothing=smoothing, first=1)
+        log_p_NV = self._log_p(o_NE)
+        nats = self._mixed(log_p_NV, seen, pairs, live_BT).sum()
+        if not smoothing:
+            return nats
+        spread = -log_p_NV[:, 1:].mean(1).sum()
+        return (1.0 - smoothing) * nats + smoothing * spread
+
+    @torch.no_grad()
+    def nats(self, pairs: Pairs) -> Tensor:
+        """-log p of each token of the targets and of their ends, (B, T), 0 past each length."""
+        seen = self(pairs)
+        live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
+        o_NE = seen.o_BTE[live_BT].float()
+        if self.copy is None:
+            nats_N = nats_each(o_NE, self.table_VE, self.bias, pairs.wanted_BT[live_BT], first=1)
+        else:
+            nats_N = self._mixed(self._log_p(o_NE), seen, pairs, live_BT)
+        nats_BT = nats_N.new_zeros(live_BT.shape)
+        nats_BT[live_BT] = nats_N
+        return nats_BT
+
+    def _encode(self, pairs: Pairs) -> Tensor:
+        m_BSP, _ = self.encoder(self._vectors(self.embedding, pairs.source_BS), lengths_B=pairs.source_lengths_B)
+        return dropout(m_BSP, self.dropout, self.training)
+
+    def _vectors(self, table: nn.Module, ids_BT: Tensor) -> Tensor:
+        x_BTE: Tensor = table(word_dropout(ids_BT, self.word_dropout, self.training))
+        return locked_dropout(x_BTE, self.embedding_dropout, self.training)
+
+    def _direction(self, layer: int) -> Direction:
+        stack: Any = self.layers[layer]
+        direction: Direction = stack.first_directions()[0]
+        return direction
+
+    def _starts(self, e_BP: Tensor) -> list[Any]:
+        """The state of each layer before the first step."""
+        parts = [torch.tanh(bridge(e_BP)) for bridge in self.bridges]
+        step = len(self.parts)
+        return [self.cell.State(*parts[at : at + step]) for at in range(0, len(parts), step)]
+
+    def _at_once(
+        self, x_BTE: Tensor, e_BP: Tensor, memory: Memory | None, starts: list[Any], lengths_B: Tensor
+    ) -> Seen:
+        """Layer after layer, each over all steps."""
+        y_BTH, _ = self.layers[0](x_BTE, lengths_B=lengths_B, state=((starts[0],),))
+        if memory is None or self.attending is None:
+            c_BTP, a_BTS = e_BP[:, None].expand(-1, x_BTE.shape[1], -1), None
+        else:
+            c_BTP, a_BTS = self.attending(y_BTH, memory)
+        for layer, start in zip(list(self.layers)[1:], starts[1:], strict=True):
+            inputs = torch.cat([dropout(y_BTH, self.dropout, self.training), c_BTP], 2)
+            y_BTH, _ = layer(inputs, lengths_B=lengths_B, state=((start,),))
+        return self._seen(y_BTH, c_BTP, a_BTS, x_BTE)
+
+    def _by_steps(self, x_BTE: Tensor, e_BP: Tensor, memory: Memory | None, states: list[Any]) -> Seen:
+        """Step after step, each through all layers."""
+        params = [self._direction(layer).weights() for layer in range(len(self.layers))]
+        o_BE = x_BTE.new_zeros(len(x_BTE), self.writer.embedding)
+        covered_BS = None if memory is None or not self.writer.coverage else torch.zeros_like(memory.real_BS * 1.0)
+        found: list[Seen] = []
+        for x_BE in x_BTE.unbind(1):
+            y_BH = torch.cat([x_BE, o_BE], 1) if self.writer.input_feeding else x_BE
+            c_BP, a_BTS = e_BP, None
+            for layer, own in enumerate(params):
+                if layer:
+                    y_BH = torch.cat([dropout(y_BH, self.dropout, self.training), c_BP], 1)
+                states[layer] = self.cell.step(torch, y_BH, states[layer], own)
+                y_BH = states[layer][0]
+                if not layer and memory is not None and self.attending is not None:
+                    c_BTP, a_BTS = self.attending(y_BH[:, None], memory, covered_BS)
+                    c_BP = c_BTP[:, 0]
+                    covered_BS = None if covered_BS is None else covered_BS + a_BTS[:, 0]
+            found.append(self._seen(y_BH[:, None], c_BP[:, None], a_BTS, x_BE[:, None]))
+            o_BE = found[-1].o_BTE[:, 0]
+        whole: list[Any] = [None if part[0] is None else torch.cat(part, 1) for part in zip(*found, strict=True)]
+        return Seen(*whole)
+
+    def _seen(self, y_BTH: Tensor, c_BTP: Tensor, a_BTS: Tensor | None, x_BTE: Tensor) -> Seen:
+        o_BTE = torch.tanh(self.output(torch.cat([dropout(y_BTH, self.dropout, self.training), c_BTP], 2)))
+        copies_BTX = torch.cat([c_BTP, y_BTH, x_BTE], 2) if self.copy is not None else None
+        return Seen(dropout(o_BTE, self.output_dropout, self.training), a_BTS, copies_BTX)
+
+    def _log_p(self, o_NE: Tensor) -> Tensor:
+        """What the table says, (N, V)."""
+        logits_NV = nn.functional.linear(o_NE, self.table_VE, self.bias).float()
+        return torch.log_softmax(torch.cat([torch.full_like(logits_NV[:, :1], -torch.inf), logits_NV[:, 1:]], 1), 1)
+
+    def _mixed(self, log_p_NV: Tensor, seen: Seen, pairs: Pairs, live_BT: Tensor) -> Tensor:
+        """-log of what table and copies give the wanted tokens, (N,)."""
+        assert self.copy is not None and seen.a_BTS is not None and seen.copies_BTX is not None  # noqa: PT018
+        gate_N = self.copy(seen.copies_BTX[live_BT])[:, 0].float()
+        same_BTS = pairs.wanted_BT[:, :, None] == pairs.source_BS[:, None]
+        copied_N = (seen.a_BTS * same_BTS).sum(2)[live_BT]
+        said_N = log_p_NV.gather(1, pairs.wanted_BT[live_BT][:, None])[:, 0]
+        log = nn.functional.logsigmoid
+        return -torch.logaddexp(log(gate_N) + said_N, log(-gate_N) + torch.log(copied_N + LEAST))
+
+    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter under its name in a bundle (see `core.architecture`)."""
+        yield "embedding.weight", self.embedding.weight
+        for name, weight in self.encoder.weights():
+            yield f"encoder.{name}", weight
+        if not self.writer.shared:
+            yield "writer.embedding.weight", self.target.weight
+        bridges: Iterator[Any] = iter(self.bridges)
+        for layer in range(len(self.layers)):
+            for parameter, weight in self._direction(layer).named_parameters():
+                yield f"writer.{layer}.{parameter}", weight
+            for part in self.parts:
+                bridge = next(bridges)
+                yield f"writer.bridge.{layer}.{part}.weight", bridge.weight
+                yield f"writer.bridge.{layer}.{part}.bias", bridge.bias
+        for name, weight in [] if self.attending is None else self.attending.named_parameters():
+            yield f"writer.attention.{name}", weight
+        yield "writer.output.weight", self.output.weight
+        yield "writer.output.bias", self.output.bias
+        if self.copy is not None:
+            yield "writer.copy.weight", self.copy.weight
+            yield "writer.copy.bias", self.copy.bias
+        if self.table is not None:
+            yield "head.weight", self.table.weight
+        yield "head.bias", self.bias
+
+    def to_weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """See `weights.to_arrays`."""
+        return to_arrays(self.named_weights())
+
+    def load_weights(self, weights: Mapping[str, npt.NDArray[np.floating]]) -> None:
+        """See `weights.load_arrays`."""
+        load_arrays(self.named_weights(), weights)
+
+
+def _summary(m_BSP: Tensor, lengths_B: Tensor, *, both: bool) -> Tensor:
+    """e: the last output forward, and with both directions the first one backward, (B, P)."""
+    last_BP = m_BSP[torch.arange(len(m_BSP)), lengths_B - 1]
+    if not both:
+        return last_BP
+    ahead = m_BSP.shape[2] // 2
+    return torch.cat([last_BP[:, :ahead], m_BSP[:, 0, ahead:]], 1)

@@ -1,0 +1,138 @@
+"""The codec of a sequence-to-sequence bundle: sources as ids, ids as targets, and what a search does unless told.
+
+Bundle entries: `tokenizer/...` of the source as `gatework.text.running` writes them, `target/...` of the target unless
+both share one vocabulary. The `decode` object of `config.json` is `Settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.errors import BundleError, DataError
+from gatework.tasks.seq2seq.answer import Translation, translation
+from gatework.tasks.task import Codec
+
+if TYPE_CHECKING:
+    from gatework.text.running import RunningCodec
+
+OWN, TARGET = "tokenizer/", "target/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How sources are made, and how targets are looked for."""
+
+    beams: int = 5
+    length_penalty: float = 1.0
+    max_ratio: float = 2.0
+    context: int = 0
+    """Turns of a dialogue that are a source; 0 where sources are no dialogues."""
+    most: int = 0
+    """Tokens of a source that are read; 0 for all."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, *, source: str) -> Settings:
+        """Read what `to_dict` wrote. Raises BundleError naming `source`."""
+        types = {"beams": int, "length_penalty": float, "max_ratio": float, "context": int, "most": int}
+        if not isinstance(values, dict) or set(values) != set(types):
+            raise BundleError(f"{source}: decode must hold {', '.join(types)}. Export the model again.")
+        for name, kind in types.items():
+            value = values[name]
+            good = type(value) is kind or (kind is float and type(value) is int)
+            if not good or not 0 <= value < 1 << 31 or (name in ("beams", "max_ratio") and not value):
+                raise BundleError(f"{source}: decode.{name} is {str(value)[:40]}. Export the model again.")
+        return cls(**values)
+
+
+class Source(NamedTuple):
+    """A source as the network reads it."""
+
+    tokens: npt.NDArray[np.int32]
+    """Ids, the end at last, so that there is always one."""
+    text: str
+    left_out: int
+    """Tokens beyond those that are read."""
+
+
+class Seq2SeqCodec(Codec):
+    """Sources in, targets out."""
+
+    def __init__(self, source: RunningCodec, target: RunningCodec, settings: Settings) -> None:
+        """`target` is `source` where both share one vocabulary."""
+        self.source, self.target, self.settings = source, target, settings
+
+    @property
+    def shared(self) -> bool:
+        """Whether both sides have one vocabulary."""
+        return self.target is self.source
+
+    def encode(self, example: Any) -> Source:
+        """The ids of a source: a text, or the turns of a dialogue where the model learnt from such."""
+        text = example
+        if isinstance(example, list | tuple) and self.settings.context:
+            from gatework.text.pairs import source_of_turns
+
+            if not example or not all(isinstance(turn, str) for turn in example):
+                raise DataError("a dialogue is a list of strings, its turns, at least one.")
+            text = source_of_turns(example, self.settings.context)
+        if not isinstance(text, str):
+            raise DataError(f"a source is a string, got {type(example).__name__}.")
+        ids_T = self.source.encode(text)
+        most = self.settings.most or len(ids_T)
+        kept_T = np.append(ids_T[:most], np.int32(self.source.end)).astype(np.int32)
+        return Source(kept_T, text, max(0, len(ids_T) - most))
+
+    def encode_target(self, text: str) -> npt.NDArray[np.int32]:
+        """The ids of a target, without its end."""
+        return self.target.encode(text)
+
+    def source_tokens(self, source: Source) -> tuple[str, ...]:
+        """What each id of a source stands for; the end as an empty string."""
+        return tuple(self.source.pieces[index] for index in source.tokens.tolist())
+
+    def collate(self, encoded: Sequence[Any]) -> list[npt.NDArray[np.int32]]:
+        """Ids of each source."""
+        return [one.tokens for one in encoded]
+
+    def decode(self, outputs: Any, encoded: Sequence[Any], **options: Any) -> list[Translation]:
+        """Answers from the hypotheses of each source, the best first. The options are those of the search."""
+        replace = options.get("replace_unknown", True)
+        return [
+            translation(found, self.source_tokens(source), self.target, replace_unknown=replace)
+            for source, found in zip(encoded, outputs, strict=True)
+        ]
+
+    def to_entries(self) -> dict[str, bytes]:
+        """Bundle entries `open_codec` reads."""
+        entries: dict[str, bytes] = self.source.to_entries()
+        if not self.shared:
+            entries |= {name.replace(OWN, TARGET, 1): data for name, data in self.target.to_entries().items()}
+        return entries
+
+
+def open_codec(config: Mapping[str, Any], entries: Mapping[str, Any], *, source: str = "bundle") -> Seq2SeqCodec:
+    """The codec of a bundle. Raises BundleError: an entry is missing or not what it should be."""
+    from gatework.text.running import RunningCodec
+
+    settings = Settings.from_dict(config.get("decode", {}), source=f"{source}: config.json")
+    own = target = RunningCodec.from_entries(entries, source=source)
+    architecture = config.get("architecture", {})
+    writer = architecture.get("writer") or {}
+    if not writer.get("shared", True):
+        beside = {name.replace(TARGET, OWN, 1): data for name, data in entries.items() if name.startswith(TARGET)}
+        target = RunningCodec.from_entries(beside, source=f"{source}: {TARGET}")
+    for name, codec in (("vocabulary", own), ("outputs", target)):
+        wanted = architecture.get(name)
+        if wanted is not None and wanted != codec.vocabulary:
+            raise BundleError(
+                f"{source}: a tokenizer has {codec.vocabulary} tokens, the network {wanted}. Export the model again."
+            )
+    return Seq2SeqCodec(own, target, settings)

@@ -1,0 +1,288 @@
+"""From a recipe to pairs of token streams on disk: infer, hold back, fit the codecs, encode.
+
+Files are streamed and read several times; in memory there are counts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatework.core.architecture import Architecture, Encoder
+from gatework.core.errors import ConfigError, DataError, nearest
+from gatework.core.writer import Writer, writer_fault
+from gatework.tasks.facts import file_facts
+from gatework.tasks.seq2seq.codec import Seq2SeqCodec, Settings
+from gatework.tasks.seq2seq.sources import Empties, Sources
+from gatework.tasks.task import Prepared, Say, silent
+
+if TYPE_CHECKING:
+    from gatework.core.recipe import InputSection, Recipe
+    from gatework.text.pairs import Pair
+    from gatework.text.running import RunningCodec
+    from gatework.text.stream import TokenStream
+
+IntArray = npt.NDArray[np.integer]
+
+
+class PairStream:
+    """Sources and targets of a part as token streams, each text with its end."""
+
+    def __init__(self, source: TokenStream, target: TokenStream) -> None:
+        self.source, self.target = source, target
+        self.lengths_N: npt.NDArray[np.int64] = source.lengths_N + target.lengths_N
+        """Tokens of both sides of each pair."""
+
+    def __len__(self) -> int:
+        return len(self.lengths_N)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedPairs(Prepared):
+    """Pairs of a run."""
+
+    settings: Settings
+
+    def entries(self) -> dict[str, bytes]:
+        entries: dict[str, bytes] = self.codec.to_entries()
+        return entries
+
+
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    say: Say = silent,
+    *,
+    units: tuple[str, str],
+    metrics: dict[str, bool],
+    dialogue: bool = False,
+) -> PreparedPairs:
+    """Read, split and encode the data of a recipe into `folder`. See `Task.prepare`.
+
+    Args:
+        units: of source and target where the recipe leaves them open.
+        metrics: what `train.metric` may be.
+        dialogue: whether sources are turns of dialogues.
+    """
+    if recipe.train.metric not in metrics:
+        raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, metrics)}")
+    _check(recipe)
+    sources = Sources.open(recipe, say, dialogue=dialogue)
+    recipe = _with_units(recipe, units, say)
+    limit = recipe.input.max_tokens
+    empties = Empties()
+
+    def train() -> Iterator[Pair]:
+        return sources.read("train", on_empty=empties)
+
+    own, target = _fit(train, recipe)
+    if sentence := empties.sentence(sources.paths["train"]):
+        say(sentence)
+    context = sources.formats["train"].context
+    decode = recipe.decode
+    settings = Settings(
+        beams=decode.beams,
+        length_penalty=decode.length_penalty,
+        max_ratio=decode.max_ratio,
+        context=context,
+        most=limit,
+    )
+    codec = Seq2SeqCodec(own, target, settings)
+    streams = {part: _encode(sources, part, codec, folder, limit, say) for part in ("train", "dev")}
+    recipe = _with_epochs(recipe, streams["train"], say)
+    architecture = _architecture(recipe, codec)
+    for part, stream in streams.items():
+        unknown = stream.source.unknown + stream.target.unknown
+        say(
+            f"{part}: {len(stream):,} pairs, {len(stream.source.tokens):,} tokens of sources, "
+            f"{len(stream.target.tokens):,} of targets" + (f", {unknown:,} unknown" if unknown else "")
+        )
+    return PreparedPairs(
+        recipe=recipe,
+        codec=codec,
+        train=streams["train"],
+        dev=streams["dev"],
+        architecture=architecture,
+        loss="softmax",
+        examples=sources.read,
+        facts=_facts(sources, streams, codec),
+        settings=settings,
+    )
+
+
+UNREAD = {
+    "data": ("unlabelled", "text", "label", "also", "scheme", "unknown", "segment", "label_separator", "template"),
+    "input": ("characters", "vectors", "lexicon", "affixes", "shape", "fold_digits", "window"),
+    "model": (
+        *("pooling", "bert", "ngram_start", "directions", "softmax", "cutoffs"),
+        *("locked_dropout", "vocabulary_dropout"),
+    ),
+    "train": (
+        *("class_weights", "focal_gamma", "pretrain_epochs", "streams", "bptt"),
+        *("activation_penalty", "temporal_penalty"),
+    ),
+    "decode": ("threshold", "tune_threshold", "calibrate"),
+    "export": ("max_size",),
+}
+"""Options of other tasks that someone might expect to do something."""
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise ConfigError for options that mean nothing here, or not with one another."""
+    plain = type(recipe)()
+    for section, names in UNREAD.items():
+        for name in names:
+            if getattr(getattr(recipe, section), name) != getattr(getattr(plain, section), name):
+                raise ConfigError(f"{section}.{name} is not for sequence to sequence. Leave it out.")
+    wanted, model = recipe.input, recipe.model
+    if wanted.shared and wanted.target_unit not in ("auto", wanted.unit):
+        raise ConfigError("input.shared = true needs one unit. Set it to false, or leave input.target_unit out.")
+    if model.coverage and model.attention_kind != "additive":
+        raise ConfigError("model.coverage needs model.attention_kind = 'additive'.")
+    if model.copy_source and (model.attention_kind == "none" or not wanted.shared):
+        raise ConfigError("model.copy_source needs attention and input.shared = true.")
+    from gatework.tasks.seq2seq.scores import need
+
+    need(recipe.train.metric)
+
+
+def _with_units(recipe: Recipe, units: tuple[str, str], say: Say) -> Recipe:
+    wanted = recipe.input
+    unit: str = units[0] if wanted.unit == "auto" else wanted.unit
+    target: str = wanted.target_unit
+    if target == "auto":
+        target = unit if wanted.shared or wanted.unit != "auto" else units[1]
+    if (unit, target) != (wanted.unit, wanted.target_unit):
+        say(f"unit: {unit}" + (f", of targets {target}" if target != unit else ""))
+    return recipe.replace(input={"unit": unit, "target_unit": target})
+
+
+def _fit(train: Any, recipe: Recipe) -> tuple[RunningCodec, RunningCodec]:
+    """The codecs of both sides, from the training part alone."""
+    from gatework.text.running import RunningCodec
+
+    wanted = recipe.input
+
+    def fit(sides: tuple[str, ...], settings: InputSection) -> RunningCodec:
+        codec = RunningCodec.fit(lambda: (getattr(pair, side) for pair in train() for side in sides), settings)
+        if not codec.tokens:
+            raise DataError(
+                f"{recipe.data.train}: no token occurs {settings.min_count} times in a {sides[0]}. Give more text."
+            )
+        return codec
+
+    if wanted.shared:
+        codec = fit(("source", "target"), wanted)
+        return codec, codec
+    return fit(("source",), wanted), fit(("target",), wanted.model_copy(update={"unit": wanted.target_unit}))
+
+
+class _Cut:
+    """A codec whose texts end at a limit."""
+
+    def __init__(self, codec: RunningCodec, limit: int) -> None:
+        self._codec, self._limit, self.vocabulary = codec, limit, codec.vocabulary
+
+    def encode(self, text: str) -> npt.NDArray[np.int32]:
+        return self._codec.encode(text)[: self._limit]
+
+
+def _encode(sources: Sources, part: str, codec: Seq2SeqCodec, folder: Path, limit: int, say: Say) -> PairStream:
+    """The pairs of a part on disk; of the training part without those whose target is longer than the limit."""
+    from gatework.text.documents import Piece
+    from gatework.text.stream import TokenStream
+
+    long = 0
+
+    def side(name: str) -> Iterator[Piece]:
+        nonlocal long
+        long = 0
+        for pair in sources.read(part, on_empty=Empties() if part == "train" else None):
+            if part == "train" and len(codec.encode_target(pair.target)) > limit:
+                long += 1
+                continue
+            yield Piece(getattr(pair, name), True, pair.line)
+
+    own: Any = _Cut(codec.source, limit)
+    stream = PairStream(
+        TokenStream.write(folder, f"{part}.source", side("source"), own),
+        TokenStream.write(folder, f"{part}.target", side("target"), codec.target),
+    )
+    if long:
+        say(f"{part}: {long:,} pairs left out, whose targets are longer than input.max_tokens, {limit:,}")
+    if not len(stream):
+        path = sources.paths.get(part, sources.paths["train"])
+        raise DataError(f"{path}: no pairs for {part}. Give some, or raise data.dev.")
+    return stream
+
+
+def _with_epochs(recipe: Recipe, train: PairStream, say: Say) -> Recipe:
+    if recipe.train.epochs:
+        return recipe
+    from gatework.core.recipe import epochs_for
+
+    tokens = int(train.lengths_N.sum())
+    say(f"epochs: {epochs_for(tokens)}, for {tokens:,} training tokens")
+    return recipe.replace(train={"epochs": epochs_for(tokens)})
+
+
+def _architecture(recipe: Recipe, codec: Seq2SeqCodec) -> Architecture:
+    model = recipe.model
+    encoder = Encoder(
+        cell=model.cell,
+        units=model.units,
+        layers=model.layers,
+        bidirectional=model.bidirectional,
+        residual=model.residual,
+        projection=model.projection,
+    )
+    writer = Writer(
+        cell=model.cell,
+        units=model.writer_units or model.units,
+        layers=model.writer_layers or model.layers,
+        embedding=model.embedding,
+        attention=model.attention_kind,
+        attention_units=model.attention if model.attention_kind == "additive" else 0,
+        input_feeding=model.input_feeding,
+        coverage=model.coverage,
+        copy=model.copy_source,
+        shared=codec.shared,
+        tied=model.tied,
+    )
+    sizes: dict[str, Any] = {
+        "vocabulary": codec.source.vocabulary,
+        "outputs": codec.target.vocabulary,
+        "embedding": model.embedding,
+    }
+    if fault := writer_fault(writer, memory=encoder.outputs, **sizes):
+        raise ConfigError(f"model: {fault}.")
+    if model.projection:
+        raise ConfigError("model.projection is not for sequence to sequence. Leave it at 0.")
+    return Architecture(head="sequence", encoder=encoder, pooling=(), writer=writer, **sizes)
+
+
+def _facts(sources: Sources, streams: dict[str, PairStream], codec: Seq2SeqCodec) -> dict[str, Any]:
+    """What a bundle tells about its data."""
+    files: dict[str, Any] = {part: file_facts(path) for part, path in sources.paths.items()}
+    for part, path in sources.targets.items():
+        files[part]["target"] = file_facts(path)
+    for part, stream in streams.items():
+        said = {"examples": len(stream), "tokens": int(stream.lengths_N.sum())}
+        files.setdefault(part, {"file": files["train"]["file"], "held_back": True}).update(said)
+    if "test" in sources.paths:
+        files["test"]["examples"] = sum(1 for _ in sources.read("test"))
+    whole = "".join(files[part]["sha256"] for part in sources.paths)
+    return {
+        "files": files,
+        "sha256": sha256(whole.encode()).hexdigest(),
+        "unit": codec.source.unit,
+        "target_unit": codec.target.unit,
+        "formats": {part: found.to_dict() for part, found in sources.formats.items()},
+        "inferred": list(sources.inferred),
+    }

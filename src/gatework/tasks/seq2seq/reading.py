@@ -1,0 +1,51 @@
+"""Pairs for a model that is trained already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatework.core.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from gatework.text.pairs import Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Options of `[data]` that matter for reading pairs."""
+
+    source: Any = "auto"
+    target: Any = "auto"
+    context: int = 2
+    format: str = "auto"
+    header: Any = "auto"
+    encoding: str = "utf-8"
+
+
+BESIDE = ("train_target", "dev_target", "test_target")
+"""Options that name a file of targets; to read one file, any of them will do."""
+
+
+def read_as_trained(
+    path: Path | str, config: Mapping[str, Any], options: Mapping[str, Any], *, dialogue: bool
+) -> Iterator[Pair]:
+    """The pairs of a file, read as the training file was where `options` of `[data]` say nothing else.
+
+    Raises: DataError naming file and line; ConfigError: an option is unknown.
+    """
+    from gatework.text.pairs import pair_format, read_pairs
+
+    known = {field.name for field in fields(Reading)}
+    for name in options:
+        if name not in known and name not in BESIDE:
+            raise ConfigError(f"data.{name} is no option for reading pairs. {nearest(name, known)}")
+    beside = next((options[name] for name in BESIDE if name in options), None)
+    recipe = config.get("recipe", {})
+    data = recipe.get("data", {}) if isinstance(recipe, Mapping) else {}
+    trained = {name: data[name] for name in ("source", "target", "context", "header", "encoding") if name in data}
+    given = {name: value for name, value in options.items() if name in known}
+    found = pair_format(path, Reading(**{**trained, **given}), beside=beside, dialogue=dialogue)
+    return read_pairs(path, found, beside=beside)

@@ -1,0 +1,174 @@
+"""Every problem of files of pairs of texts, with file and line, before any training. See `checks` for the report.
+
+Errors are what training would refuse; warnings are what it would accept, but a person should know: empty sides, lengths
+that do not go together, pairs that come twice, sources of dev and test that training holds too, and sides in another
+script than the rest of the file. Of each text a few numbers are kept, some fifty bytes a pair.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gatework.core.errors import ConfigError, DataError
+from gatework.text.checks import CheckReport, FileReport, Problem, Severity, spread
+from gatework.text.pairs import Pair, pair_format, read_pairs
+from gatework.text.readers import text_key
+
+SCRIPTS = {
+    "Chinese": "\u3400-\u4dbf\u4e00-\u9fff",
+    "Japanese kana": "\u3040-\u30ff",
+    "Korean": "\uac00-\ud7af\u1100-\u11ff",
+    "Cyrillic": "\u0400-\u052f",
+    "Greek": "\u0370-\u03ff",
+    "Arabic": "\u0600-\u06ff\u0750-\u077f",
+    "Hebrew": "\u0590-\u05ff",
+    "Devanagari": "\u0900-\u097f",
+    "Thai": "\u0e00-\u0e7f",
+    "Latin": "A-Za-z\u00c0-\u024f",
+}
+UNLIKE = 4.0
+"""Times that a target may be longer or shorter than is usual for the length of its source."""
+LEAST = 20
+"""Characters of both sides together, below which lengths say nothing."""
+ONE_SCRIPT = 0.9
+"""Part of a side's texts in one script, from which on others are pointed out."""
+_SCRIPTS = [(name, re.compile(f"[{signs}]")) for name, signs in SCRIPTS.items()]
+SIDES = ("source", "target")
+
+
+def check_pairs(parts: Mapping[str, Path | str], data: Any, *, dialogue: bool, listed: bool) -> CheckReport:
+    """Read files to their ends and report every problem; a mistake in the data is never raised.
+
+    Args:
+        parts: files by role: train, dev, test. The first is what the others are compared with.
+        data: how they are read: the `[data]` section of a recipe.
+        dialogue: whether sources may be turns of dialogues.
+        listed: whether one source may have several targets.
+    """
+    check = _Check(data, dialogue, listed)
+    for role, path in parts.items():
+        check.file(role, str(path))
+    return check.report
+
+
+class _Check:
+    """One run of the check."""
+
+    def __init__(self, data: Any, dialogue: bool, listed: bool) -> None:
+        self._data, self._dialogue, self._listed = data, dialogue, listed
+        self.report = CheckReport()
+        self._known: set[int] = set()
+        """Sources of the first file."""
+        self._first = ""
+
+    def file(self, role: str, path: str) -> None:
+        report = FileReport(role=role, path=path)
+        self.report.files.append(report)
+        try:
+            self._read(report)
+        except (DataError, ConfigError) as error:
+            place = re.match(re.escape(path) + r"(?::(\d+))?: ", str(error))
+            message = str(error)[place.end() :] if place else str(error)
+            self._add("error", "unreadable", path, int(place[1] or 0) if place else 0, message)
+
+    def _read(self, report: FileReport) -> None:
+        path, role = report.path, report.role
+        beside = getattr(self._data, f"{role}_target", None)
+        found = pair_format(path, self._data, beside=beside, dialogue=self._dialogue)
+        report.notes.append(f"read as {found.describe()}")
+        kept = _Kept()
+        empty: Severity = "warning" if role == "train" else "error"
+
+        def told(line: int, what: str) -> None:
+            self._add("error", "unreadable", path, line, what)
+
+        def told_empty(line: int, side: str) -> None:
+            left = ", left out of training" if role == "train" else ""
+            self._add(empty, "empty", path, line, f"the {side} is empty{left}.")
+
+        for pair in read_pairs(path, found, beside=beside, on_fault=told, on_empty=told_empty):
+            self._repeated(kept, pair, path)
+            kept.add(pair)
+        report.examples, report.characters = len(kept.lines), spread(kept.lengths["source"])
+        if not report.examples:
+            self._add("error", "empty", path, 0, "no pairs. Give a file with some.")
+            return
+        means = [float(np.mean(kept.lengths[side])) for side in SIDES]
+        report.notes.append(f"characters on average: {means[0]:.0f} of a source, {means[1]:.0f} of a target")
+        self._lengths(kept, path)
+        self._scripts(kept, report)
+        if not self._first:
+            self._first, self._known = path, kept.sources
+
+    def _repeated(self, kept: _Kept, pair: Pair, path: str) -> None:
+        key = text_key(pair.source)
+        if (key, text_key(pair.target)) in kept.pairs:
+            self._add("warning", "duplicate", path, pair.line, f"this pair stands here before: {pair.source[:40]!r}.")
+        elif key in kept.sources and not self._listed and not self._dialogue:
+            self._add("warning", "several", path, pair.line, f"a second target for {pair.source[:40]!r}.")
+        if key in self._known and not self._dialogue:
+            self._add("warning", "leakage", path, pair.line, f"{pair.source[:40]!r} is a source of {self._first} too.")
+
+    def _lengths(self, kept: _Kept, path: str) -> None:
+        """Targets that are far longer or shorter for their source than is usual."""
+        source, target = (np.array(kept.lengths[side], dtype=np.float64) for side in SIDES)
+        usual = float(np.median(target / source))
+        times = target / source / usual
+        odd = ((times > UNLIKE) | (times < 1 / UNLIKE)) & (source + target >= LEAST)
+        for place in np.flatnonzero(odd).tolist():
+            said = f"{int(source[place])} characters of source, {int(target[place])} of target"
+            message = f"{said}; usual is {usual:.2g} times as many. Do they belong together?"
+            self._add("warning", "length", path, kept.lines[place], message)
+
+    def _scripts(self, kept: _Kept, report: FileReport) -> None:
+        names = list(SCRIPTS)
+        for side in SIDES:
+            counts = Counter(one for one in kept.scripts[side] if one >= 0)
+            if not counts:
+                continue
+            (most, count), *_ = counts.most_common(1)
+            report.notes.append(f"{side}s: {count / counts.total():.1%} in {names[most]} script")
+            if count < ONE_SCRIPT * counts.total():
+                continue
+            for place, one in enumerate(kept.scripts[side]):
+                if one not in (most, -1):
+                    message = f"the {side} is in {names[one]} script, most others in {names[most]}."
+                    self._add("warning", "script", report.path, kept.lines[place], message)
+
+    def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
+        self.report.problems.append(Problem(severity=severity, kind=kind, path=path, line=line, message=message))
+
+
+class _Kept:
+    """What is remembered of a file's pairs."""
+
+    def __init__(self) -> None:
+        self.lines = array("q")
+        self.lengths = {side: array("q") for side in SIDES}
+        self.scripts = {side: array("b") for side in SIDES}
+        self.sources: set[int] = set()
+        self.pairs: set[tuple[int, int]] = set()
+
+    def add(self, pair: Pair) -> None:
+        self.lines.append(pair.line)
+        for side in SIDES:
+            text = getattr(pair, side)
+            self.lengths[side].append(len(text))
+            self.scripts[side].append(script_of(text))
+        key = text_key(pair.source)
+        self.sources.add(key)
+        self.pairs.add((key, text_key(pair.target)))
+
+
+def script_of(text: str) -> int:
+    """Which of SCRIPTS most letters of a text are of; -1 where it has none."""
+    counts = [len(signs.findall(text)) for _, signs in _SCRIPTS]
+    most = max(range(len(counts)), key=counts.__getitem__)
+    return most if counts[most] else -1

@@ -1,0 +1,152 @@
+"""Sequence to sequence in training: the same numbers as the runtime, all at once or step by step, and gradients."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from gatework.core.errors import ConfigError  # noqa: E402
+from gatework.nn import Pairs, Seq2Seq  # noqa: E402
+from gatework.runtime import seq2seq  # noqa: E402
+from language_models import tensor_file  # noqa: E402
+from seq2seqs import CASES, seq2seq_architecture, seq2seq_weights  # noqa: E402
+
+END = 2
+LENGTHS = ((3, 5), (7, 1), (1, 4), (4, 2))
+"""Tokens of sources and of targets, ends counted, in no order."""
+
+
+def some(architecture, seed=1):
+    """Sources, targets without their ends, and both as a batch."""
+    rng = np.random.default_rng(seed)
+    sources = [np.append(rng.integers(1, architecture.vocabulary, s - 1), END) for s, _ in LENGTHS]
+    targets = [rng.integers(1, architecture.outputs, t - 1) for _, t in LENGTHS]
+    return sources, targets, batch(sources, targets)
+
+
+def batch(sources, targets):
+    def padded(rows, fill):
+        whole = np.full((len(rows), max(map(len, rows))), fill)
+        for row, values in zip(whole, rows, strict=True):
+            row[: len(values)] = values
+        return torch.from_numpy(whole)
+
+    ends = [np.append(one, END) for one in targets]
+    read = [np.append(END, one) for one in targets]
+    lengths = [torch.tensor([len(one) for one in rows]) for rows in (sources, ends)]
+    return Pairs(padded(sources, 0), lengths[0], padded(read, 0), padded(ends, 0), lengths[1])
+
+
+def network(architecture, seed=0, **options):
+    made = Seq2Seq(architecture, **options)
+    made.load_weights(seq2seq_weights(architecture, seed))
+    return made.eval()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_as_likely_as_in_the_runtime(case):
+    """Ragged pairs, padded in training, one after the other without padding in the runtime."""
+    architecture = seq2seq_architecture(**CASES[case])
+    sources, targets, pairs = some(architecture)
+    got = network(architecture).nats(pairs).numpy()
+    runtime = seq2seq.Seq2Seq(architecture, tensor_file(seq2seq_weights(architecture)), source="small.gw")
+    want = runtime.nll(sources, targets)
+    for own_T, wanted_T in zip(got, want, strict=True):
+        np.testing.assert_allclose(own_T[: len(wanted_T)], wanted_T, rtol=0, atol=2e-4)
+        assert not own_T[len(wanted_T) :].any()
+    assert np.ptp(np.concatenate(want)) > 0.5, "the cases say something"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loss_is_the_sum_of_nats(case):
+    architecture = seq2seq_architecture(**CASES[case])
+    _, _, pairs = some(architecture)
+    made = network(architecture)
+    assert float(made.loss(pairs).detach()) == pytest.approx(float(made.nats(pairs).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("case", ["general", "additive", "two layers", "no attention", "copy"])
+def test_at_once_and_by_steps_agree(case):
+    """Without input feeding and coverage a step does not wait for the one before; made to, it gives the same."""
+    architecture = seq2seq_architecture(**CASES[case])
+    _, _, pairs = some(architecture)
+    made = network(architecture)
+    want = made.nats(pairs)
+
+    def by_steps(x_BTE, e_BP, memory, starts, lengths_B):
+        return made._by_steps(x_BTE, e_BP, memory, starts)
+
+    made._at_once = by_steps
+    torch.testing.assert_close(made.nats(pairs), want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_weight_has_its_gradient(case):
+    """In float32 against differences of the loss, along the gradient itself."""
+    architecture = seq2seq_architecture(**CASES[case])
+    _, _, pairs = some(architecture)
+    made = network(architecture).train()
+    for name, weight in made.named_weights():
+        made.zero_grad()
+        made.loss(pairs).backward()
+        assert weight.grad is not None, name
+        slope = weight.grad / (weight.grad.norm() + 1e-12)
+        step, kept = 1e-2, weight.detach().clone()
+        found = []
+        for sign in (1.0, -1.0):
+            with torch.no_grad():
+                weight.copy_(kept + sign * step * slope)
+                found.append(float(made.loss(pairs)))
+                weight.copy_(kept)
+        wanted = float((weight.grad * slope).sum())
+        assert (found[0] - found[1]) / (2 * step) == pytest.approx(wanted, rel=0.03, abs=2e-2), name
+
+
+def test_smoothing_pulls_towards_all_tokens():
+    """(1 - e) of the loss and e of the mean over tokens of -log p, padding left out; with copying of the table."""
+    for case in ("general", "copy"):
+        architecture = seq2seq_architecture(**CASES[case])
+        _, _, pairs = some(architecture)
+        made, plain = (network(architecture, label_smoothing=e).train() for e in (0.25, 0.0))
+        with torch.no_grad():
+            seen = plain(pairs)
+            live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
+            spread = -plain._log_p(seen.o_BTE[live_BT])[:, 1:].mean(1).sum()
+            want = 0.75 * plain.loss(pairs) + 0.25 * spread
+            torch.testing.assert_close(made.loss(pairs), want, rtol=1e-5, atol=1e-4)
+
+
+OPTIONS = {
+    "dropout": 0.5,
+    "output_dropout": 0.5,
+    "embedding_dropout": 0.5,
+    "word_dropout": 0.5,
+    "variational_dropout": 0.5,
+    "weight_drop": 0.5,
+    "zoneout": 0.5,
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_regulariser_acts_in_training_alone(option):
+    architecture = seq2seq_architecture(writer={"layers": 2})
+    _, _, pairs = some(architecture)
+    chances = {"dropout": 0.0, "output_dropout": 0.0, option: OPTIONS[option]}
+    made, plain = network(architecture, **chances), network(architecture)
+    torch.testing.assert_close(made.nats(pairs), plain.nats(pairs))
+    made.train()
+    torch.manual_seed(3)
+    assert abs(float(made.loss(pairs).detach()) - float(plain.loss(pairs).detach())) > 1e-3
+
+
+def test_what_cannot_go_step_by_step_is_an_error():
+    architecture = seq2seq_architecture(**CASES["input feeding"])
+    with pytest.raises(ConfigError, match="zoneout do not go with input_feeding"):
+        Seq2Seq(architecture, zoneout=0.1)
+
+
+def test_the_bias_begins_at_the_shares_of_the_tokens():
+    architecture = seq2seq_architecture()
+    counts = 1000 * np.arange(17)
+    bias = Seq2Seq(architecture, counts_V=counts).bias.detach().numpy()
+    assert bias[16] - bias[8] == pytest.approx(np.log(2.0), abs=0.05)
