@@ -19,8 +19,10 @@ from gatework.runtime.gaps import Gapped, at_gaps, at_marks, at_span
 from gatework.runtime.language_model import LanguageModel
 from gatework.runtime.language_state import LanguageState
 from gatework.runtime.network import Network
+from gatework.runtime.seq2seq import Seq2Seq
 from gatework.runtime.stream import Stream
 from gatework.runtime.tagger import Tagger
+from gatework.runtime.translating import Translator, pairs_of
 from gatework.runtime.writer import Writer
 from gatework.runtime.writing import Options, Scored
 from gatework.tasks import TASKS, Codec, Task
@@ -62,7 +64,7 @@ class Model:
         self._filler: tuple[Model | None, Filler] | None = None
 
     def _open_network(self, precision: str) -> Any:
-        """A `Network`, a `Tagger` or a `LanguageModel`, as the architecture has its head."""
+        """A `Network`, a `Tagger`, a `LanguageModel` or a `Translator`, as the architecture has its head."""
         bundle = self.bundle
         if bundle.architecture.head != self._task.head:
             raise BundleError(
@@ -72,6 +74,8 @@ class Model:
         options: dict[str, Any] = {"source": bundle.source, "precision": precision}
         if bundle.architecture.head == "next_token":
             return LanguageModel(bundle.architecture, bundle.weights, **options)
+        if bundle.architecture.head == "sequence":
+            return Translator(Seq2Seq(bundle.architecture, bundle.weights, **options), self.codec)
         options["config"] = bundle.config
         if bundle.architecture.head == "per_sequence":
             return Network(bundle.architecture, bundle.weights, **options)
@@ -161,16 +165,21 @@ class Model:
         each = [answer[0] for answer in answers] if chosen.count == 1 else answers
         return each[0] if isinstance(prompt, str) else each
 
-    def score(self, texts: str | Iterable[str], *, end: bool | None = None) -> Any:
-        """How likely texts are to a language model, each as a document of its own.
+    def score(self, texts: Any, *, end: bool | None = None) -> Any:
+        """How likely texts are to a language model, each as a document of its own; or to a model that writes texts from
+        sources, each given its source.
 
         Args:
-            texts: a string, or several.
-            end: whether the end of the document counts as a token; None: where the model learnt from documents that
-                end.
+            texts: a string, or several; of a model that reads sources, pairs of a source and a target.
+            end: of a language model: whether the end of the document counts as a token; None: where the model learnt
+                from documents that end.
         Returns: a `Scored`, or a list of them.
-        Raises: ConfigError: the model is no language model. DataError: something is no string.
+        Raises: ConfigError: the model writes no texts. DataError: something is no string.
         """
+        if isinstance(self.network, Translator):
+            if end is not None:
+                raise ConfigError("score: end is of language models. A target's end always counts.")
+            return self._score_pairs(self.network, iter(texts))
         writer = self._language("score")
         ends = self.bundle.config["decode"].get("documents") != "file" if end is None else end
         if isinstance(texts, str):
@@ -244,6 +253,13 @@ class Model:
             documents = self.bundle.config["decode"].get("documents") != "file"
             self._filler = backward, Filler(models, writer.text, documents=documents)
         return self._filler[1]
+
+    def _score_pairs(self, network: Translator, pairs: Iterator[Any]) -> list[Scored]:
+        found: list[Scored] = []
+        while chunk := list(islice(pairs, CHUNK)):
+            sources, targets = pairs_of(chunk)
+            found += network.score([self.codec.encode(source) for source in sources], targets)
+        return found
 
     def _language(self, what: str) -> Writer:
         if not isinstance(self.network, LanguageModel):

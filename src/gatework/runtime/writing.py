@@ -190,12 +190,13 @@ class Constraints:
                 f"constraint: tokens from {fewest} and max_tokens {options.max_tokens} contradict each other."
             )
         most = options.max_tokens if most is None else min(most, options.max_tokens)
-        lifted = self._lifted(options.constraint, most if fewest else 0)
+        lifted = self.lifted(options.constraint, most if fewest else 0)
         if not lifted.within(lifted.start, fewest, most):
-            raise ConfigError(_too_long(lifted.distance(lifted.start), fewest, most))
+            raise ConfigError(too_long(lifted.distance(lifted.start), fewest, most))
         return Order(sampling=options.sampling, most=most, fewest=fewest, automaton=lifted)
 
-    def _lifted(self, constraint: Constraint, counted: int) -> Lifted:
+    def lifted(self, constraint: Constraint, counted: int) -> Lifted:
+        """A constraint over tokens, which counts the ways of up to `counted` of them where that is above 0."""
         key = (constraint, counted)
         with self._lock:
             if key not in self._kept:
@@ -210,7 +211,8 @@ class Constraints:
             return self._kept[key]
 
 
-def _too_long(shortest: int, fewest: int, most: int) -> str:
+def too_long(shortest: int, fewest: int, most: int) -> str:
+    """Why no text satisfies a constraint whose shortest one has so many tokens."""
     if shortest == FAR:
         return "constraint: the model has no tokens to write any text that satisfies it. Change the constraint."
     if shortest > most:

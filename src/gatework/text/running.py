@@ -179,6 +179,14 @@ class RunningCodec:
         text = b"".join([raw[index] for index in np.asarray(ids, dtype=np.int64).tolist()]).decode("utf-8", "replace")
         return text.replace("\n ", "\n").removeprefix(" ") if self.spaced else text
 
+    def surfaces(self, text: str) -> list[str]:
+        """What each token of `encode` is in the text: of words and characters also where they are unknown."""
+        if self.unit == "word":
+            return _WORD.findall(text)
+        if self.unit == "char" and not self._bytes:
+            return list(_folded(text, lowercase=self.lowercase, fold_width=self.fold_width))
+        return [self.raw[index].decode("utf-8", "replace") for index in self.encode(text).tolist()]
+
     def _characters(self, text: str) -> IntArray:
         codes_T = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
         last = len(self._table) - 1
