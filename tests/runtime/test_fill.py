@@ -152,6 +152,18 @@ def test_constraints_are_followed_from_the_end_too(tmp_path):
         assert all(one.forward is None for one in found)
 
 
+def test_a_constraint_without_an_automaton_from_its_end(tmp_path):
+    """The forward model finds the candidates, both rank them."""
+    pattern = "[ab]{20}a[ab]*"
+    write_model(tmp_path / "m.gw", text="abca", language=BOTH)
+    found = load(tmp_path / "m.gw").fill("c___c", constraint=pattern, count=3)
+    assert found[0].directions == ("forward", "backward")
+    assert all(re.fullmatch(pattern, one.parts[0]) for one in found)
+    write_model(tmp_path / "b.gw", text="abca", language={"directions": ("backward",)})
+    with pytest.raises(ConfigError, match="too large to be read from its end"):
+        load(tmp_path / "b.gw").fill("c___c", constraint=pattern)
+
+
 def test_emoji_and_chinese_are_written_in_bytes(tmp_path):
     write_model(tmp_path / "m.gw", unit="bpe", language=BOTH)
     model = load(tmp_path / "m.gw")

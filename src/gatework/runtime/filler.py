@@ -178,6 +178,8 @@ class Filler:
         border = joint[0] if way == "forward" else joint[1]
         order = self._orders.order(want, way, border)
         if order is None:
+            if len(self._models) == 1:
+                raise ConfigError("constraint: too large to be read from its end. Use a model that reads forward too.")
             return []
         steps = beginnings(self._models[way], self._start(way, place, joint), order, beams, candidates=self._candidates)
         if way == "forward":
