@@ -12,6 +12,8 @@ from gatework.core.errors import BundleError
 from gatework.runtime import states
 from gatework.runtime.shapes import states_shapes, weight_shapes
 from gatework.runtime.states import StateEncoder
+from gatework.runtime.tables import Table, dense, stored
+from language_models import tensor_file
 
 SETTINGS = States(
     vocabulary=20,
@@ -51,6 +53,27 @@ def test_groups_of_rows_change_nothing(monkeypatch, directions, layers):
     for row in range(6):
         alone = encoder.states(batch.part(3 * row, 3 * row + 3))
         np.testing.assert_allclose(alone, want[3 * row : 3 * row + 3], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("storage", ["int8", "fp32"])
+def test_a_row_alone_reads_weights_as_they_lie(storage):
+    """The short way, whose recurrent matrices stay in 8 bits, against rows together, whose weights are float32."""
+    settings = dataclasses.replace(SETTINGS, encoder=dataclasses.replace(SETTINGS.encoder, units=48))
+    rng = np.random.default_rng(2)
+    shapes = states_shapes(settings)
+    arrays = {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    weights = tensor_file(arrays, storage)
+    encoder = StateEncoder(
+        settings,
+        Table(weights, "states.embedding.weight", source="m.gw"),
+        lambda name: dense(weights, name),
+        lambda name: stored(weights, name),
+    )
+    batch = batch_of([40, 7, 101])
+    want = encoder.states(batch)
+    for row in range(3):
+        alone = encoder.states(batch.part(3 * row, 3 * row + 3))
+        np.testing.assert_allclose(alone, want[3 * row : 3 * row + 3], rtol=0, atol=2e-6)
 
 
 def test_states_know_what_stands_on_their_side_alone():

@@ -22,9 +22,16 @@ from gatework.core.architecture import LanguageModel, States
 from gatework.core.bundle import read_bundle
 from gatework.core.errors import BundleError, DataError
 from gatework.core.quantize import SCALE, dequantize
+from gatework.core.tensors import TensorFile
 
 Float32 = npt.NDArray[np.float32]
 TASK = "lm"
+
+
+def theirs(name: str) -> str:
+    """The name of a weight in the bundle of the language model."""
+    rest = name.removeprefix("states.")
+    return rest if rest.startswith("embedding.") else f"encoder.{rest}"
 
 
 class StatesBundle:
@@ -66,13 +73,16 @@ class StatesBundle:
             inside=inside,
         )
 
+    @property
+    def tensors(self) -> TensorFile:
+        """The weights as they lie, by the bundle's own names."""
+        return self._bundle.weights
+
     def weights(self) -> dict[str, Float32]:
         """float32, by the names above."""
-        slots = self._bundle.weights.slots
-        wanted = [name for name in slots if name.startswith("encoder.") and not name.endswith(SCALE)]
-        names = {"embedding.weight": "states.embedding.weight"}
-        names |= {name: f"states.{name.removeprefix('encoder.')}" for name in wanted}
-        return {ours: self._dense(theirs) for theirs, ours in names.items()}
+        wanted = [name for name in self.tensors.slots if name.startswith("encoder.") and not name.endswith(SCALE)]
+        names = ["states.embedding.weight", *(f"states.{name.removeprefix('encoder.')}" for name in wanted)]
+        return {name: self._dense(theirs(name)) for name in names}
 
     def same_states(self, other: States) -> bool:
         """Whether `other` has the sizes of this model."""
@@ -85,7 +95,7 @@ class StatesBundle:
         return language
 
     def _dense(self, name: str) -> Float32:
-        weights = self._bundle.weights
+        weights = self.tensors
         if weights.slots[name].dtype == "I8":
             return dequantize(weights[name], weights[name + SCALE])
         return weights[name]

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from gatework.core.architecture import States
 from gatework.core.batch import PieceBatch
 from gatework.core.errors import BundleError, DataError
-from gatework.core.states_bundle import StatesBundle
+from gatework.core.states_bundle import StatesBundle, theirs
 from gatework.core.tensors import TensorFile
 from gatework.runtime.contextual import ContextualInput
 from gatework.runtime.states import StateEncoder
-from gatework.runtime.tables import Table, dense
+from gatework.runtime.tables import Table, dense, stored
 
 Float32 = npt.NDArray[np.float32]
 
@@ -43,15 +43,18 @@ class StatesInput(ContextualInput):
             precision: of its products, as `kernels.pack` has it.
         Raises: BundleError: the other bundle is not found, or not the one of training.
         """
-        if settings.inside:
-            letters = Table(weights, "states.embedding.weight", source=source)
-            self._encoder = StateEncoder(
-                settings, letters.__getitem__, lambda name: dense(weights, name), precision=precision
-            )
-        else:
-            found = referred(reference, settings, source=source).weights()
-            table = found["states.embedding.weight"]
-            self._encoder = StateEncoder(settings, table.__getitem__, found.__getitem__, precision=precision)
+        tensors = weights if settings.inside else referred(reference, settings, source=source).tensors
+
+        def named(name: str) -> str:
+            return name if settings.inside else theirs(name)
+
+        self._encoder = StateEncoder(
+            settings,
+            Table(tensors, named("states.embedding.weight"), source=source),
+            lambda name: dense(tensors, named(name)),
+            lambda name: stored(tensors, named(name)),
+            precision=precision,
+        )
         self.width = settings.outputs
         self._projection_HQ: Float32 | None = None
         if settings.projection:

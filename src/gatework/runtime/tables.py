@@ -50,6 +50,13 @@ class Table:
         return self._rows, self._scales
 
 
+def stored(weights: TensorFile, name: str) -> tuple[npt.NDArray[Any], Float32] | None:
+    """A tensor of 8 bits as it lies, with the scale of each row; None for others."""
+    if weights.slots[name].dtype != "I8":
+        return None
+    return weights[name], np.ascontiguousarray(weights[name + SCALE], dtype=np.float32)
+
+
 def dense(weights: TensorFile, name: str) -> Float32:
     """A whole tensor as float32."""
     if weights.slots[name].dtype == "I8":
