@@ -63,17 +63,17 @@ class StateEncoder:
         """
         self.settings = settings
         self._letters = letters
-        self._params = {
-            way: [_params(settings, weights, layer, way) for layer in range(settings.encoder.layers)]
+        encoder = settings.encoder
+        self._stacks = {
+            way: [
+                kernels.pack(encoder.cell, _params(settings, weights, layer, way), precision=precision)
+                for layer in range(encoder.layers)
+            ]
             for way in settings.directions
         }
-        cell = settings.encoder.cell
-        self._stacks = {
-            way: [kernels.pack(cell, params, precision=precision) for params in layers]
-            for way, layers in self._params.items()
-        }
-        self._plain = settings.encoder.layers == 1 and not settings.encoder.residual and len(settings.directions) == 2
-        self._sentence = self._alone(stored) if self._plain else None
+        self._plain = encoder.layers == 1 and not encoder.residual and len(settings.directions) == 2
+        self._sources: tuple[Any, Any] | None = weights, stored  # until a row first comes alone
+        self._sentence: kernels.Sentence | None = None
 
     @classmethod
     def of(cls, settings: States, weights: Mapping[str, Any]) -> StateEncoder:
@@ -119,24 +119,32 @@ class StateEncoder:
 
     def _both(self, ids_Pr: IntArray, lengths_r: IntArray) -> Float32:
         """Outputs of the one layer that reads both ways, (P, r, H)."""
-        if self._sentence is not None and len(lengths_r) == 1:
+        if len(lengths_r) == 1 and (sentence := self._alone()) is not None:
             y_PH = np.empty((len(ids_Pr), self.settings.width), dtype=np.float32)
             ids_P, local_PM = ids_Pr[:, 0].astype(np.int32), np.empty((len(ids_Pr), 0), dtype=np.int32)
-            if self._sentence.run(ids_P, local_PM, _NO_ROWS, y_PH):
+            if sentence.run(ids_P, local_PM, _NO_ROWS, y_PH):
                 return y_PH[:, None]
         forwards, backwards = (stack[0] for stack in self._stacks.values())
         x_PrI = self._letters[ids_Pr]
         return kernels.both_ways(self.settings.encoder.cell, x_PrI, lengths_r, forwards, backwards)[0]
 
-    def _alone(self, stored: Callable[[str], kernels.TableRows | None]) -> kernels.Sentence | None:
-        """What reads one row; None where there is no code for it."""
+    def _alone(self) -> kernels.Sentence | None:
+        """What reads one row, made when it is first asked for; None where there is no code for it."""
+        if (sources := self._sources) is not None:
+            self._sentence = self._make_sentence(*sources)
+            self._sources = None
+        return self._sentence
+
+    def _make_sentence(
+        self, weights: Callable[[str], Float32], stored: Callable[[str], kernels.TableRows | None]
+    ) -> kernels.Sentence | None:
         cell = self.settings.encoder.cell
         names = [f"states.0.{way}.{CELLS[cell].Params._fields[1]}" for way in self.settings.directions]
         recurrent = [rows for name in names if (rows := stored(name)) is not None]
         return kernels.sentence(
             cell,
             [[stack[0] for stack in self._stacks.values()]],
-            [layers[0] for layers in self._params.values()],
+            [_params(self.settings, weights, 0, way) for way in self.settings.directions],
             tokens=self._letters.stored,
             locals_=None,
             ngrams=None,
