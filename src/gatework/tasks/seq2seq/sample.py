@@ -32,9 +32,12 @@ def write_sample(folder: Path, *, seed: int = 1) -> tuple[dict[str, dict[str, An
     sections: dict[str, dict[str, Any]] = {
         "data": {name: str(folder / f"{name}.tsv") for name in ("train", "dev", "test")},
         "input": {"unit": "word", "target_unit": "word", "shared": False, "min_count": 1},
-        "model": {"embedding": 16, "units": 24, "attention": 16, "dropout": 0.1, "embedding_dropout": 0.0},
+        "model": {
+            **{"embedding": 16, "units": 24, "attention_kind": "general", "copy_source": False},
+            **{"dropout": 0.1, "embedding_dropout": 0.0},
+        },
         "train": {
-            **{"epochs": 12, "learning_rate": 2e-2, "batch_tokens": 512, "label_smoothing": 0.0, "seed": seed},
+            **{"epochs": 7, "learning_rate": 2e-2, "batch_tokens": 100, "label_smoothing": 0.0, "seed": seed},
             **{"averaging": "none"},
         },
     }
