@@ -221,6 +221,15 @@ def test_alternatives_to_what_is_marked(model):
         assert all(2 <= len(one.parts[0]) <= 4 for one in marked.alternatives)
 
 
+@pytest.mark.parametrize(("unit", "own"), [("char", "cat  sat"), ("word", "cat sat")])
+def test_the_original_stays_as_it_was_written(tmp_path, unit, own):
+    write_model(tmp_path / "m.gw", unit=unit, lowercase=True, language=BOTH)
+    constraint = {"choices": [own, "dog ran"]}
+    found = load(tmp_path / "m.gw").rewrite("THE [[Cat  Sat]] on", constraint=constraint)
+    assert found.original.text == "THE Cat  Sat on"
+    assert [one.text for one in found.alternatives] == ["THE dog ran on"]
+
+
 def test_several_spans_and_several_texts(model):
     found = model.rewrite("the [[cat]] sat on [[the]] mat", count=3, length=1)
     assert found.original.parts == ("cat", "the")

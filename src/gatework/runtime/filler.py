@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,9 +87,13 @@ class Filler:
         own = found.index(self._folded(gapped.originals))
         others = [place for place in range(len(found)) if place != own]
         (original,) = self._answers(gapped, found, scores, options, [own])
+        original = replace(original, text=gapped.filled(gapped.originals), parts=gapped.originals)  # as it was written
         return Rewritten(original=original, alternatives=tuple(self._answers(gapped, found, scores, options, others)))
 
     def _folded(self, texts: Sequence[str]) -> Fillings:
+        """Texts as the model would write them."""
+        if self._text.spaced:
+            return tuple(self._text.decode(self._text.encode(one)) for one in texts)
         return tuple(self._text.fold(one) for one in texts)
 
     def _search(self, gapped: Gapped, options: Filling) -> tuple[list[Fillings], dict[str, Float64]]:
@@ -296,6 +300,21 @@ class Filler:
     def _unknown(self, gapped: Gapped) -> int:
         parts = [gapped.parts[0][-READ:], *(part[:READ] for part in gapped.parts[1:])]
         return sum(int((self._text.encode(part) == self._text.unknown).sum()) for part in parts)
+
+
+def backward_of(model: Any, other: Any) -> LanguageModel:
+    """The network of a model that reads backward beside `model`. Raises ConfigError: they do not go together."""
+    source = other.bundle.source
+    if not isinstance(other.network, LanguageModel) or "backward" not in other.network.language.directions:
+        raise ConfigError(f"backward: {source} reads no text backward. Train it with model.directions = 'backward'.")
+    own, its = model.codec.digest(), other.codec.digest()
+    if own != its:
+        raise ConfigError(
+            f"backward: {model.bundle.source} and {source} have different tokenizers, of SHA-256 {own[:12]} and "
+            f"{its[:12]}. Train both from one text with the same [input], or one model with model.directions = 'both'."
+        )
+    network: LanguageModel = other.network
+    return network
 
 
 def _mean(scores: Mapping[str, Float64]) -> Float64:

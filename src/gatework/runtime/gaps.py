@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -72,6 +72,14 @@ def _apart(found: Gapped, advice: str) -> Gapped:
         if not between:
             raise DataError(f"gaps {number} and {number + 1} touch. Make one gap of them, and name its length.")
     return found
+
+
+def named(number: int, cut: Callable[..., Gapped], *given: Any) -> Gapped:
+    """A text cut at its gaps. Raises DataError naming the text."""
+    try:
+        return cut(*given)
+    except DataError as error:
+        raise DataError(f"text {number}: {error}") from None
 
 
 def check_words(found: Gapped) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy.typing as npt
 from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError, nearest
-from gatework.runtime.filler import Filler
+from gatework.runtime.filler import Filler, backward_of
 from gatework.runtime.filling import Filling
-from gatework.runtime.gaps import Gapped, at_gaps, at_marks, at_span
+from gatework.runtime.gaps import Gapped, at_gaps, at_marks, at_span, named
 from gatework.runtime.language_model import LanguageModel
 from gatework.runtime.language_state import LanguageState
 from gatework.runtime.network import Network
@@ -207,7 +207,7 @@ class Model:
         filler, chosen = self._fills("fill", backward), _chosen("fill", Filling, options)
         if isinstance(text, str):
             return filler.fill(at_gaps(text, gap), chosen)
-        return [filler.fill(_named(n, at_gaps, one, gap), chosen) for n, one in enumerate(_strings("fill", text))]
+        return [filler.fill(named(n, at_gaps, one, gap), chosen) for n, one in enumerate(_strings("fill", text))]
 
     def rewrite(
         self,
@@ -241,7 +241,7 @@ class Model:
         if len(spans) != len(texts):
             raise DataError(f"rewrite: wanted a span for each of {len(texts)} texts, got {len(spans)}.")
         pairs = enumerate(zip(texts, spans, strict=True))
-        return [filler.rewrite(_named(n, marked, one, own), chosen) for n, (one, own) in pairs]
+        return [filler.rewrite(named(n, marked, one, own), chosen) for n, (one, own) in pairs]
 
     def _fills(self, what: str, backward: Model | None) -> Filler:
         """What fills gaps, with the model that reads backward where one is given."""
@@ -249,7 +249,7 @@ class Model:
         if self._filler is None or self._filler[0] is not backward:
             models = {way: self.network for way in self.network.language.directions}
             if backward is not None:
-                models["backward"] = _backward(self, backward)
+                models["backward"] = backward_of(self, backward)
             documents = self.bundle.config["decode"].get("documents") != "file"
             self._filler = backward, Filler(models, writer.text, documents=documents)
         return self._filler[1]
@@ -371,29 +371,6 @@ def _chosen(what: str, kind: Any, options: Mapping[str, Any]) -> Any:
     if unknown := sorted(set(options) - set(known)):
         raise ConfigError(f"{what}: the option {unknown[0]!r:.40} is unknown. {nearest(unknown[0], known)}")
     return kind(**options)
-
-
-def _named(number: int, cut: Callable[..., Gapped], *given: Any) -> Gapped:
-    """A text cut at its gaps. Raises DataError naming the text."""
-    try:
-        return cut(*given)
-    except DataError as error:
-        raise DataError(f"text {number}: {error}") from None
-
-
-def _backward(model: Any, other: Any) -> LanguageModel:
-    """The network of a model that reads backward beside `model`. Raises ConfigError: they do not go together."""
-    source = other.bundle.source
-    if not isinstance(other.network, LanguageModel) or "backward" not in other.network.language.directions:
-        raise ConfigError(f"backward: {source} reads no text backward. Train it with model.directions = 'backward'.")
-    own, its = model.codec.digest(), other.codec.digest()
-    if own != its:
-        raise ConfigError(
-            f"backward: {model.bundle.source} and {source} have different tokenizers, of SHA-256 {own[:12]} and "
-            f"{its[:12]}. Train both from one text with the same [input], or one model with model.directions = 'both'."
-        )
-    network: LanguageModel = other.network
-    return network
 
 
 def _options(settings: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
