@@ -277,6 +277,8 @@ def test_two_bundles_are_one_model(tmp_path):
         ({"constraint": "("}, "character 2"),
         ({"constraint": "☃+"}, "no tokens to write"),
         ({"constraint": {"characters": 3}, "length": 3}, "length and constraint.characters"),
+        ({"constraint": {"characters": (1, 5000)}}, "no more than 1000 characters"),
+        ({"constraint": {"tokens": 5000}}, "no more than 1000 tokens"),
         ({"constraint": "a{9}", "length": 3}, "pattern .* and characters 3 contradict"),
         ({"constraint": {"must": "cat"}, "length": 2}, "characters 2 and must 'cat' contradict"),
         ({"constraint": {"must": "a", "must_not": "a"}}, "contradict"),

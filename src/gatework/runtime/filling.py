@@ -131,6 +131,10 @@ def wanted(options: Filling, gapped: Gapped, unit: str, *, exact: bool) -> list[
     counted = "tokens" if unit == "word" else "characters"
     if options.length is not None and constraint is not None and getattr(constraint, counted) is not None:
         raise ConfigError(f"length and constraint.{counted} both say how long a gap is. Drop one.")
+    for name in ("characters", "tokens"):
+        bounds = getattr(constraint, name, None)
+        if bounds is not None and max(bounds[0], bounds[1] or 0) > MOST_LENGTH:
+            raise ConfigError(f"constraint.{name}: a gap has no more than {MOST_LENGTH} {name}. Lower it.")
     return [_wanted(options, constraint, _usual(gapped, n, constraint, unit), unit, exact) for n in range(gapped.gaps)]
 
 
