@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from gatework.core.architecture import Architecture, Encoder
+from gatework.core.bundle import write_bundle
 from gatework.core.writer import Writer
+from gatework.export.storage import store
 from gatework.runtime.shapes import weight_shapes
+from gatework.tasks.seq2seq import Seq2SeqCodec, Settings
 
 CASES = {
     "general": {},
@@ -57,3 +60,17 @@ def seq2seq_architecture(*, writer=None, encoder=None, vocabulary=17, outputs=No
 def seq2seq_weights(architecture, seed=0, scale=0.7):
     rng = np.random.default_rng(seed)
     return {name: rng.normal(0, scale, shape).astype(np.float32) for name, shape in weight_shapes(architecture).items()}
+
+
+def write_model(path, text, *, task="translate", settings=None, seed=0, case="general"):
+    """A bundle of random weights whose codec for both sides is a `RunningCodec`; its codec."""
+    codec = Seq2SeqCodec(text, text, settings or Settings(beams=3, max_ratio=1.0))
+    architecture = seq2seq_architecture(**CASES[case], vocabulary=text.vocabulary)
+    decode = codec.settings.to_dict()
+    write_bundle(
+        path,
+        config={"gatework": "0", "task": task, "architecture": architecture.to_dict(), "decode": decode},
+        weights=store(seq2seq_weights(architecture, seed), "fp32").tensors,
+        entries=codec.to_entries(),
+    )
+    return codec

@@ -1,52 +1,32 @@
 """Options of answers, constraints, prefixes, n-best, draws, unknown words, and scores of pairs."""
 
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 
 from gatework.core.errors import ConfigError, DataError
 from gatework.runtime.seq2seq import Seq2Seq
 from gatework.runtime.translating import Options, Translator, pairs_of
-from gatework.tasks.seq2seq.answer import translation
+from gatework.tasks.seq2seq import Seq2SeqCodec, Settings
 from gatework.text.running import RunningCodec
 from language_models import tensor_file
 from seq2seqs import CASES, seq2seq_architecture, seq2seq_weights
 
 WORDS = RunningCodec(unit="word", tokens=["red", "green", "blue", "cat", "dog", "runs"])
 CHARACTERS = RunningCodec(unit="char", tokens=list("abc de"))
+SETTINGS = Settings(beams=3, max_ratio=1.0)
 SOURCES = ["red cat", "", "blue blue dog runs far", "dog"]
-
-
-class Codec:
-    """What a Translator asks of a codec."""
-
-    settings = SimpleNamespace(beams=3, length_penalty=1.0, max_ratio=1.0)
-
-    def __init__(self, text):
-        self.source = self.target = text
-
-    def encode(self, text):
-        return np.append(self.source.encode(text), 2)
-
-    def collate(self, encoded):
-        return encoded
 
 
 def built(text=WORDS, case="general"):
     architecture = seq2seq_architecture(**CASES[case], vocabulary=text.vocabulary)
     model = Seq2Seq(architecture, tensor_file(seq2seq_weights(architecture)), source="small.gw")
-    codec = Codec(text)
+    codec = Seq2SeqCodec(text, text, SETTINGS)
     return Translator(model, codec), codec
 
 
 def ask(sources=SOURCES, text=WORDS, case="general", **options):
     translator, codec = built(text, case)
-    found = translator.outputs(codec, [codec.encode(source) for source in sources], options)
-    return [
-        translation(one, [*text.surfaces(source), ""], text, replace_unknown=options.get("replace_unknown", True))
-        for one, source in zip(found, sources, strict=True)
-    ]
+    encoded = [codec.encode(source) for source in sources]
+    return codec.decode(translator.outputs(codec, encoded, options), encoded, **options)
 
 
 def test_every_source_is_answered_in_its_place():
@@ -120,12 +100,12 @@ def test_an_unknown_word_is_taken_from_the_source():
     architecture = seq2seq_architecture(vocabulary=WORDS.vocabulary)
     weights = seq2seq_weights(architecture)
     weights["head.bias"][1] = 30.0
-    codec = Codec(WORDS)
+    codec = Seq2SeqCodec(WORDS, WORDS, SETTINGS)
     translator = Translator(Seq2Seq(architecture, tensor_file(weights), source="small.gw"), codec)
     source = "zebra cat"
     encoded = [codec.encode(source)]
     found = translator.outputs(codec, encoded, {"max_tokens": 3})
-    one = translation(found[0], [*WORDS.surfaces(source), ""], WORDS)
+    (one,) = codec.decode(found, encoded)
     assert one.replaced == (0, 1, 2)
     assert set(one.tokens) <= {"zebra", "cat", ""}
     assert one.text == " ".join(token for token in one.tokens if token)
@@ -146,7 +126,7 @@ def test_scores_of_pairs():
     sources, targets = pairs_of([("red cat", "dog runs"), ("dog", "")])
     scored = translator.score([codec.encode(source) for source in sources], targets)
     assert [one.tokens for one in scored] == [3, 1]
-    nats = translator.model.nll([codec.encode("red cat")], [WORDS.encode("dog runs")])
+    nats = translator.model.nll(codec.collate([codec.encode("red cat")]), [WORDS.encode("dog runs")])
     assert scored[0].log_p == pytest.approx(-nats[0].sum(), abs=1e-5)
     some = ask(["red cat"], count=6)[0]
     best = next(one for one in (some, *some.alternatives) if one.reason == "end")

@@ -63,7 +63,12 @@ def run(
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option("--score", metavar="FILE|-", help="Language models: how likely each line of a file is."),
+        typer.Option(
+            "--score",
+            metavar="FILE|-",
+            help="Language models: how likely each line of a file is. Translation and the like: lines of source, tab, "
+            "target.",
+        ),
     ] = None,
     fill: Annotated[
         str | None,
@@ -86,8 +91,13 @@ def run(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="With --prompt, --fill, --rewrite: an option such as length=3 or constraint.must=cat; repeatable.",
+            help="With --prompt, --fill, --rewrite, and for translation and the like: an option such as beams=5, "
+            "length=3 or constraint.must=cat; repeatable.",
         ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.png", help="Translation and the like: draw where each token looked."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -98,10 +108,20 @@ def run(
 
     Language models: --prompt gives the prompt and what follows it; --score gives log probability, perplexity and tokens
     of each line; --fill gives the filled text and its log probability, --rewrite an alternative and what it gains.
+
+    Translation and the like: the text on a line; with --top-k the best ones, each and its score, tabs between all.
     """
     from gatework.runtime import load
 
     opened = load(model)
+    if opened.bundle.architecture.head == "sequence":
+        given = {"--format": form, "--stream": stream, "--allow": allow, "--threshold": threshold, "--prompt": prompt}
+        given |= {"--fill": fill, "--rewrite": rewrite, "--backward": backward}
+        _refuse(opened, [name for name, value in given.items() if value])
+        _sequence(opened, source, score, settings or [], is_text=text, top_k=top_k, plot=plot, json=json)
+        return
+    if plot is not None:
+        raise ConfigError(f"--plot draws where a translation looked; this model is of the task {opened.task}.")
     asked = {"--prompt": prompt, "--score": score, "--fill": fill, "--rewrite": rewrite}
     chosen = [(name, value) for name, value in asked.items() if value is not None]
     if opened.task == "lm" or chosen or settings or backward:
@@ -130,6 +150,38 @@ def run(
         else:
             _write(opened.predict_batch(batch, **options), top_k, json, columns=columns)
         sys.stdout.flush()
+
+
+def _refuse(opened: Model, names: list[str]) -> None:
+    """Raise ConfigError for options of other tasks."""
+    if names:
+        raise ConfigError(
+            f"{names[0]} is not for the task {opened.task}; options are given with --set, such as --set beams=5."
+        )
+
+
+def _sequence(
+    opened: Model,
+    source: str | None,
+    scored: str | None,
+    settings: list[str],
+    *,
+    is_text: bool,
+    top_k: int | None,
+    plot: Path | None,
+    json: bool,
+) -> None:
+    """Answers of a model that writes texts from sources. Raises ConfigError: options that do not go together."""
+    from gatework.cli.translating import score_pairs, translate
+
+    if scored is None:
+        translate(opened, _texts(source, is_text), settings, top_k=top_k, json=json, plot=plot)
+        return
+    if source is not None or settings or top_k is not None or plot is not None:
+        raise ConfigError("--score FILE goes alone, or with --json: scores have no options.")
+    name = "standard input" if scored == "-" else scored
+    batches = line_batches(sys.stdin.buffer, name) if scored == "-" else file_batches(Path(scored))
+    score_pairs(opened, batches, name, json)
 
 
 def _check_language(

@@ -162,7 +162,7 @@ class Search:
                     raise ConfigError("The prefix and the constraint contradict each other. Drop one.")
                 state = targets[tokens.index(token)]
             needed += self.automaton.distance(state)
-        return Plan(max(most, needed, self.min_tokens), tuple(prefix), state, seed)
+        return Plan(max(most, needed, self.min_tokens, 1), tuple(prefix), state, seed)
 
     def penalty(self, tokens: int) -> float:
         """What log p of so many tokens, the end counted, is divided by."""

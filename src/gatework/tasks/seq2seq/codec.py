@@ -95,8 +95,8 @@ class Seq2SeqCodec(Codec):
         return self.target.encode(text)
 
     def source_tokens(self, source: Source) -> tuple[str, ...]:
-        """What each id of a source stands for; the end as an empty string."""
-        return tuple(self.source.pieces[index] for index in source.tokens.tolist())
+        """What each id of a source is in its text, known or not; the end as an empty string."""
+        return (*self.source.surfaces(source.text)[: len(source.tokens) - 1], "")
 
     def collate(self, encoded: Sequence[Any]) -> list[npt.NDArray[np.int32]]:
         """Ids of each source."""

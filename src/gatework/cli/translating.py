@@ -1,0 +1,78 @@
+"""What `gatework predict` does with a model that writes texts from sources: answer, score pairs, draw an alignment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gatework.cli.output import answer, answer_json, say
+from gatework.cli.writing import writing_options
+from gatework.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from gatework.runtime import Model
+
+
+def translate(
+    opened: Model,
+    batches: Iterable[Sequence[str]],
+    settings: Sequence[str],
+    *,
+    top_k: int | None,
+    json: bool,
+    plot: Path | None,
+) -> None:
+    """A line an input line: the text, or with several of them each and its score, tabs between all.
+
+    Raises: ConfigError: an option is unknown, or `plot` is asked of several texts.
+    """
+    options: dict[str, Any] = writing_options(settings)
+    if top_k is not None:
+        options["count"] = top_k
+    cut = total = 0
+    drawn: Any = None
+    for batch in batches:
+        found = opened.predict_batch(batch, **options)
+        total += len(found)
+        if plot is not None and total > 1:
+            raise ConfigError("--plot draws one text. Give it as the argument, or a file of one line.")
+        for one in found:
+            cut += one.reason == "length"
+            drawn = one
+            if json:
+                answer_json(one.to_dict())
+            else:
+                answer(one.to_line())
+        sys.stdout.flush()
+    if cut:
+        say(f"{cut:,} of {total:,} answers were cut at their limit; --set max_ratio=4 lets them be longer")
+    if plot is not None:
+        from gatework.explain import alignment_png
+
+        if drawn is None:
+            raise DataError("--plot: there is no text to draw.")
+        say(f"alignment drawn: {alignment_png(drawn, plot)}")
+
+
+def score_pairs(opened: Model, batches: Iterable[Sequence[str]], source: str, json: bool) -> None:
+    """A line an input line: log probability of the target in nats, perplexity and tokens, tabs between them.
+
+    Raises: DataError naming source and line: a line is no source and target with a tab between them.
+    """
+    number = 0
+    for batch in batches:
+        pairs = []
+        for line in batch:
+            number += 1
+            parts = line.split("\t")
+            if len(parts) != 2:
+                raise DataError(f"{source}:{number}: expected a source and a target with a tab between them.")
+            pairs.append((parts[0], parts[1]))
+        for (text, target), one in zip(pairs, opened.score(pairs), strict=True):
+            if json:
+                answer_json({"source": text, "target": target} | one.to_dict())
+            else:
+                answer(f"{one.log_p:.4f}\t{one.perplexity:.4f}\t{one.tokens}")
+        sys.stdout.flush()

@@ -1,0 +1,93 @@
+"""`gatework predict` with a model that writes texts from sources: answers, scores of pairs, alignments, mistakes."""
+
+import json
+
+import pytest
+
+import gatework as package
+from gatework.text.running import RunningCodec
+from seq2seqs import write_model
+
+WORDS = RunningCodec(unit="word", tokens=["red", "green", "blue", "cat", "dog", "猫"])
+LINES = ["red cat", "", "blue dog 猫"]
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory):
+    path = tmp_path_factory.mktemp("translation") / "m.gw"
+    write_model(path, WORDS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lines") / "t.txt"
+    path.write_text("".join(line + "\n" for line in LINES), encoding="utf-8")
+    return path
+
+
+def test_a_line_an_answer(gatework, translator, lines):
+    want = package.load(translator).predict(LINES)
+    done = gatework("predict", translator, lines)
+    assert done.lines == [one.text for one in want]
+    assert done.lines[1] == ""
+    assert ("cut at their limit" in done.err) == any(one.reason == "length" for one in want)
+    assert gatework("predict", translator, "red cat").lines == [want[0].text]
+
+
+def test_options_and_the_best_ones(gatework, translator, lines):
+    want = package.load(translator).predict(LINES, count=2, beams=4, prefix="red")
+    done = gatework("predict", translator, lines, "--top-k", "2", "--set", "beams=4", "--set", "prefix=red")
+    assert done.lines == [one.to_line() for one in want]
+    found = [json.loads(line) for line in gatework("predict", translator, lines, "--json", "--top-k", "2").lines]
+    assert [len(one.get("alternatives", [])) for one in found] == [1, 0, 1]
+    held = gatework("predict", translator, "red cat", "--set", "constraint.must=dog", "--set", "max_ratio=3")
+    assert "dog" in held.lines[0].split()
+
+
+def test_scores_of_pairs(gatework, translator, tmp_path):
+    (tmp_path / "p.tsv").write_text("red cat\tblue\n\t\n", encoding="utf-8")
+    want = package.load(translator).score([("red cat", "blue"), ("", "")])
+    done = gatework("predict", translator, "--score", tmp_path / "p.tsv")
+    assert done.lines == [f"{one.log_p:.4f}\t{one.perplexity:.4f}\t{one.tokens}" for one in want]
+    found = gatework("predict", translator, "--score", "-", "--json", stdin=b"red cat\tblue\n").lines
+    assert json.loads(found[0])["tokens"] == 2
+    (tmp_path / "q.tsv").write_text("a\tb\nonly one\n", encoding="utf-8")
+    done = gatework("predict", translator, "--score", tmp_path / "q.tsv")
+    assert done.status == 2
+    assert "q.tsv:2: expected a source and a target with a tab" in done.err
+
+
+def test_the_alignment_is_drawn(gatework, translator, lines, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = gatework("predict", translator, "blue dog", "--plot", tmp_path / "a.png")
+    assert done.status == 0, done.err
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    done = gatework("predict", translator, lines, "--plot", tmp_path / "b.png")
+    assert (done.status, "--plot draws one text" in done.err) == (2, True)
+    assert "empty text has nothing to draw" in gatework("predict", translator, "", "--plot", tmp_path / "b.png").err
+    write_model(tmp_path / "blind.gw", WORDS, case="no attention")
+    done = gatework("predict", tmp_path / "blind.gw", "red", "--plot", tmp_path / "b.png")
+    assert (done.status, "no attention to draw" in done.err) == (2, True)
+    assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["red", "--stream"], "--stream is not for the task translate"),
+        (["--prompt", "red"], "--prompt is not for the task translate"),
+        (["red", "--set", "beam=3"], "option 'beam' is unknown"),
+        (["red", "--set", "constraint.must=yellow"], "no tokens to write"),
+        (["red", "--score", "x.tsv"], "--score FILE goes alone"),
+    ],
+)
+def test_mistakes(gatework, translator, words, says):
+    done = gatework("predict", translator, *words)
+    assert done.status == 2
+    assert says in done.err
+
+
+def test_other_models_have_no_alignment(gatework, model, tmp_path):
+    done = gatework("predict", model, "a text", "--plot", tmp_path / "a.png")
+    assert (done.status, "--plot draws where a translation looked" in done.err) == (2, True)
