@@ -76,14 +76,11 @@ def prepare(
     sources = Sources.open(recipe, say, dialogue=dialogue)
     recipe = _with_units(recipe, units, say)
     limit = recipe.input.max_tokens
-    empties = Empties()
 
     def train() -> Iterator[Pair]:
-        return sources.read("train", on_empty=empties)
+        return sources.read("train", on_empty=_ignored)
 
     own, target = _fit(train, recipe)
-    if sentence := empties.sentence(sources.paths["train"]):
-        say(sentence)
     context = sources.formats["train"].context
     decode = recipe.decode
     settings = Settings(
@@ -183,6 +180,10 @@ def _fit(train: Any, recipe: Recipe) -> tuple[RunningCodec, RunningCodec]:
     return fit(("source",), wanted), fit(("target",), wanted.model_copy(update={"unit": wanted.target_unit}))
 
 
+def _ignored(line: int, side: str) -> None:
+    """They are counted where pairs are encoded."""
+
+
 class _Cut:
     """A codec whose texts end at a limit."""
 
@@ -198,12 +199,12 @@ def _encode(sources: Sources, part: str, codec: Seq2SeqCodec, folder: Path, limi
     from gatework.text.documents import Piece
     from gatework.text.stream import TokenStream
 
-    long = 0
+    long, empties = 0, Empties()
 
     def side(name: str) -> Iterator[Piece]:
-        nonlocal long
-        long = 0
-        for pair in sources.read(part, on_empty=Empties() if part == "train" else None):
+        nonlocal long, empties
+        long, empties = 0, Empties()
+        for pair in sources.read(part, on_empty=empties if part == "train" else None):
             if part == "train" and len(codec.encode_target(pair.target)) > limit:
                 long += 1
                 continue
@@ -214,6 +215,8 @@ def _encode(sources: Sources, part: str, codec: Seq2SeqCodec, folder: Path, limi
         TokenStream.write(folder, f"{part}.source", side("source"), own),
         TokenStream.write(folder, f"{part}.target", side("target"), codec.target),
     )
+    if sentence := empties.sentence(sources.paths["train"]):
+        say(sentence)
     if long:
         say(f"{part}: {long:,} pairs left out, whose targets are longer than input.max_tokens, {limit:,}")
     if not len(stream):
