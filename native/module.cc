@@ -6,6 +6,10 @@ namespace gatework::crf {
 void bind(nanobind::module_& module);
 }
 
+namespace gatework::decode {
+void bind(nanobind::module_& module);
+}
+
 namespace gatework::generate {
 void bind(nanobind::module_& module);
 }
@@ -29,4 +33,5 @@ NB_MODULE(_native, module) {
     gatework::threads::bind(module);
     gatework::crf::bind(module);
     gatework::generate::bind(module);
+    gatework::decode::bind(module);
 }

@@ -14,8 +14,10 @@
 
 #include "buffers.h"
 #include "generate/automaton.h"
+#include "generate/bindings.h"
 #include "generate/sampler.h"
 #include "recurrent/bindings.h"
+#include "recurrent/product.h"
 #include "recurrent/step_layer.h"
 #include "recurrent/wide.h"
 #include "view.h"
@@ -27,6 +29,7 @@ namespace gatework::generate {
 namespace {
 
 using recurrent::PackedLayer;
+using recurrent::Product;
 using recurrent::padded;
 using recurrent::StepLayer;
 
@@ -126,25 +129,6 @@ private:
     Table table_;
     nb::object owner_;
     std::unique_ptr<Automaton> automaton_;
-};
-
-// W x + b for rows, through a packed layer without outputs.
-struct Product {
-    PackedLayer layer{};
-    Buffer scratch, out;
-    std::int64_t wide = 0;
-
-    void prepare(const PackedLayer& given, std::int64_t rows) {
-        layer = given;
-        wide = padded(layer.packed->units);
-        scratch.reserve(layer.kernels->step.scratch(*layer.packed, rows));
-        out.reserve((std::size_t)(rows * wide) * sizeof(float));
-    }
-    float* run(const float* const* x, std::int64_t rows) {
-        float* to = reinterpret_cast<float*>(out.bytes());
-        layer.kernels->step.project(*layer.packed, x, rows, false, to, scratch.bytes());
-        return to;
-    }
 };
 
 // One text that is written.
@@ -257,7 +241,7 @@ public:
         request.settings.repetition_penalty = nb::cast<double>(given["repetition_penalty"]);
         request.settings.no_repeat = nb::cast<std::int64_t>(given["no_repeat"]);
         request.settings.exempt = nb::cast<std::int32_t>(given["exempt"]);
-        if (!given["automaton"].is_none()) request.automaton = &nb::cast<TokenAutomaton&>(given["automaton"]).automaton();
+        if (!given["automaton"].is_none()) request.automaton = &token_automaton(given["automaton"]);
         if (!given["stop"].is_none()) request.stop = &nb::cast<Table&>(given["stop"]).dfa();
 
         std::vector<Text> texts;
@@ -348,9 +332,9 @@ private:
         Sampler sampler;
         Product head, projection, clusters;
         const std::int64_t at_once = std::min(batch, kHeadRows);
-        head.prepare(head_, at_once);
-        if (projection_.packed) projection.prepare(projection_, at_once);
-        if (clusters_.packed) clusters.prepare(clusters_, at_once);
+        head.prepare(*head_.packed, *head_.kernels, at_once);
+        if (projection_.packed) projection.prepare(*projection_.packed, *projection_.kernels, at_once);
+        if (clusters_.packed) clusters.prepare(*clusters_.packed, *clusters_.kernels, at_once);
         std::vector<Buffer> sums(residual_ ? layers.size() : 0);
         for (std::size_t k = 0; k < sums.size(); ++k) sums[k].reserve((std::size_t)(batch * layers[k]->P) * sizeof(float));
         for (Text& text : texts)
@@ -517,6 +501,8 @@ private:
 };
 
 }  // namespace
+
+Automaton& token_automaton(nb::handle automaton) { return nb::cast<TokenAutomaton&>(automaton).automaton(); }
 
 void bind(nb::module_& parent) {
     nb::module_ module = parent.def_submodule("generate");

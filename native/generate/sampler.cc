@@ -44,6 +44,8 @@ double uniform(std::uint64_t seed, std::uint64_t position) {
     return (double)(mixed(seed ^ mixed(position)) >> 11) * 0x1p-53;
 }
 
+std::uint64_t row_seed(std::uint64_t seed, std::uint64_t row) { return row == 0 ? seed : mixed(mixed(seed) ^ row); }
+
 float Sampler::log_sum(const float* values, std::int64_t count) {
     float most = -std::numeric_limits<float>::infinity();
     for (std::int64_t i = 0; i < count; ++i) most = values[i] > most ? values[i] : most;

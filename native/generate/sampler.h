@@ -18,6 +18,8 @@ struct Settings {
 
 // A number in [0, 1) for a place of a text.
 double uniform(std::uint64_t seed, std::uint64_t position);
+// A seed for each of several texts; the first keeps `seed`.
+std::uint64_t row_seed(std::uint64_t seed, std::uint64_t row);
 
 struct Choice {
     std::int32_t token;

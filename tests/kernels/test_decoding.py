@@ -7,10 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from gatework import kernels
 from gatework.core.automaton import Constraint
 from gatework.core.errors import ConfigError
 from gatework.kernels.automaton import Pieces, lift
 from gatework.kernels.decoding import END, SLACK, Search
+from gatework.kernels.decoding_definition import decode_one
 from gatework.kernels.sampling import Sampling
 from gatework.runtime.seq2seq import Seq2Seq
 from language_models import tensor_file
@@ -217,3 +219,72 @@ def test_draws_come_as_often_as_they_are_likely():
     greedy = replace(search, sampling=None, count=1)
     memory = model.encode(SOURCES)
     assert [one[0].ids for one in model.decode(memory, cold)] == [one[0].ids for one in model.decode(memory, greedy)]
+
+
+WORD = Pieces([b"", b"", b"", *(bytes([value]) for value in b"abcdefghijklmn")])
+MANY = [np.random.default_rng(length).integers(3, 17, 1 + length % 7) for length in range(9)]
+
+
+def wanted():
+    """Searches that use everything there is."""
+    automaton = lift(Constraint(pattern="[a-d]*e[a-h]*").dfa, WORD)
+    automaton.count_ways(40)
+    return {
+        "greedy": Search(never=(1,)),
+        "beams": Search(beams=4, count=4, gnmt=0.3, coverage_penalty=0.2),
+        "short": Search(beams=3, count=2, length_penalty=0.0, max_tokens=3),
+        "no repeat": Search(beams=3, no_repeat=2, min_tokens=5, never=(1, 7)),
+        "no repeat of one": Search(no_repeat=1, min_tokens=16, max_ratio=6.0),
+        "constraint": Search(beams=3, count=3, automaton=automaton, min_tokens=3, no_repeat=1),
+        "draws": Search(count=3, sampling=Sampling(top_k=6, top_p=0.9, min_p=0.01, repetition_penalty=1.3, exempt=END)),
+        "draws under a constraint": Search(count=2, sampling=Sampling(temperature=0.7), automaton=automaton),
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("level", [level for level in kernels.levels() if level != "numpy"])
+def test_every_level_finds_what_the_definition_finds(case, level, monkeypatch):
+    monkeypatch.setenv("GATEWORK_LEVEL", level)
+    changes = {name: value for name, value in CASES[case].items() if name != "outputs"}
+    architecture = seq2seq_architecture(**changes)
+    model = Seq2Seq(architecture, tensor_file(seq2seq_weights(architecture)), source="small.gw")
+    memory, seeds = model.encode(MANY), list(range(len(MANY)))
+    for name, search in wanted().items():
+        prefixes = [[3, 4]] * len(MANY) if name in ("beams", "constraint", "draws") else [()] * len(MANY)
+        have = model.decode(memory, search, prefixes=prefixes, seeds=seeds)
+        for b, (source, own) in enumerate(zip(MANY, have, strict=True)):
+            plan = search.plan(len(source), prefixes[b], seeds[b])
+            want = decode_one(model.decoder.network, memory, b, search, plan)
+            assert [(one.ids, one.reason) for one in own] == [(one.ids, one.reason) for one in want], (name, b)
+            np.testing.assert_allclose([one.log_p for one in own], [one.log_p for one in want], atol=2e-4)
+            np.testing.assert_allclose([one.score for one in own], [one.score for one in want], atol=2e-4)
+            for one, other in zip(own, want, strict=True):
+                if other.attention_TS is None:
+                    assert one.attention_TS is None
+                else:
+                    np.testing.assert_allclose(one.attention_TS, other.attention_TS, atol=2e-5)
+
+
+@pytest.mark.skipif(kernels.level() == "numpy", reason="NumPy goes one source at a time")
+@pytest.mark.parametrize("case", FEW)
+def test_threads_and_neighbours_change_nothing(case):
+    model, _ = built(case)
+    rng = np.random.default_rng(2)
+    sources = [rng.integers(3, 6, rng.integers(1, 9)) for _ in range(150)]
+    seeds = list(range(len(sources)))
+    for search in (Search(beams=3, count=2), Search(count=2, sampling=Sampling())):
+        found = []
+        for threads in (1, 3):
+            before = kernels.threads()
+            kernels.set_threads(threads)
+            try:
+                found.append(model.decode(model.encode(sources), search, seeds=seeds))
+            finally:
+                kernels.set_threads(before)
+        alone = [
+            model.decode(model.encode([source]), search, seeds=[seed])[0]
+            for source, seed in zip(sources, seeds, strict=True)
+        ]
+        for one, other, single in zip(*found, alone, strict=True):
+            assert [each.ids for each in one] == [each.ids for each in other] == [each.ids for each in single]
+            assert [each.log_p for each in one] == [each.log_p for each in other]

@@ -1,24 +1,38 @@
-"""A writer network that decodes; see `kernels.decoding`."""
+"""A writer network that decodes; see `kernels.decoding`. The loop is native/decode; where NumPy computes, it is
+`kernels.decoding_definition`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from gatework.core.errors import ConfigError
-from gatework.kernels.decoding import Hypothesis, Memory, Network, Search
+from gatework.kernels import dispatch
+from gatework.kernels.decoding import Hypothesis, Memory, Network, Plan, Search
 from gatework.kernels.decoding_definition import decode_one
 from gatework.kernels.decoding_network import known_targets
+from gatework.kernels.generation import MOST_FOLDED
 from gatework.kernels.layer import Float32
+from gatework.kernels.sampling import Sampling
+from gatework.kernels.step import fold
 
 
 class Decoder:
     """Any threads may share it."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, *, precision: str = "float32") -> None:
+        """`precision` is that of products beside those of the layers, which are packed."""
+        self.network, self._precision = network, precision
+        compiled = all(packed.native is not None for packed in network.layers)
+        # An extension built before there was a decoder has none.
+        self._compiled = compiled and hasattr(dispatch.extension(), "decode")
+        self._native: Any = None
+        self._tokens = 0  # written so far, about
+        self._folded = False
+        self._lock = Lock()
 
     def decode(
         self,
@@ -38,7 +52,10 @@ class Decoder:
         lengths = np.diff(memory.offsets).tolist()
         begun, own = prefixes or [()] * len(memory), seeds or [0] * len(memory)
         plans = [search.plan(*parts) for parts in zip(lengths, begun, own, strict=True)]
-        found = [decode_one(self.network, memory, b, search, plan) for b, plan in enumerate(plans)]
+        if self._compiled:
+            found = self._run(memory, search, plans)
+        else:
+            found = [decode_one(self.network, memory, b, search, plan) for b, plan in enumerate(plans)]
         for hypotheses, plan in zip(found, plans, strict=True):
             if not hypotheses:
                 raise ConfigError(f"No target of {search.min_tokens} to {plan.limit} tokens satisfies the constraint.")
@@ -47,3 +64,82 @@ class Decoder:
     def nats(self, memory: Memory, targets: Sequence[Any]) -> list[Float32]:
         """-log p of each token of a target for each source, and of its end, (T + 1,)."""
         return known_targets(self.network, memory, targets)
+
+    def _run(self, memory: Memory, search: Search, plans: Sequence[Plan]) -> list[list[Hypothesis]]:
+        sampling = search.sampling or Sampling()
+        options: dict[str, Any] = {name: getattr(sampling, name) for name in sampling.__dataclass_fields__}
+        options |= {name: getattr(search, name) for name in search.__dataclass_fields__}
+        layers = memory.start.layers
+        found = self._ready(len(memory.ids_N) * search.beams).run(
+            options
+            | {
+                "draws": search.sampling is not None,
+                "never": list(search.never),
+                "m": np.ascontiguousarray(memory.m_NP),
+                "keys": np.ascontiguousarray(memory.keys_NK),
+                "summary": np.ascontiguousarray(memory.summary_BP),
+                "ids": memory.ids_N,
+                "offsets": memory.offsets,
+                "h": [np.ascontiguousarray(parts[0]) for parts in layers],
+                "c": [np.ascontiguousarray(parts[1]) if len(parts) > 1 else None for parts in layers],
+                "limits": np.array([plan.limit for plan in plans], dtype=np.int64),
+                "states": np.array([plan.automaton for plan in plans], dtype=np.int32),
+                "seeds": np.array([plan.seed for plan in plans], dtype=np.uint64),
+                "prefixes": [list(plan.prefix) for plan in plans],
+            }
+        )
+        places = np.diff(memory.offsets).tolist()
+        return [[_hypothesis(one, width) for one in own] for own, width in zip(found, places, strict=True)]
+
+    def _ready(self, tokens: int) -> Any:
+        """The compiled decoder. Products with the embedding are kept once more tokens were asked for than it has."""
+        with self._lock:
+            self._tokens += tokens
+            first, rows = self.network.layers[0], len(self.network.embedding_VE)
+            nbytes = rows * 4 * len(first.cell.gates) * first.units
+            folds = self._tokens > rows and nbytes <= MOST_FOLDED and not self.network.input_feeding
+            if self._native is None or folds != self._folded:
+                self._native, self._folded = self._made(folds), folds
+            return self._native
+
+    def _made(self, folds: bool) -> Any:
+        network, first = self.network, self.network.layers[0]
+        attention = network.attention
+        query = None if attention is None else attention.query_AH
+        keys = 0 if attention is None else network.layers[0].outputs if query is None else len(query)
+
+        def product(weight: Float32, bias: Float32 | None = None) -> Any:
+            rows, width = weight.shape
+            parts = {"w": weight, "b": np.zeros(rows) if bias is None else bias, "r": np.zeros((rows, 0))}
+            arrays = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
+            return dispatch.extension().Packed(
+                "rnn", first.level, self._precision, width, rows, 0, {**arrays, "rb": None, "extra": []}
+            )
+
+        return dispatch.extension().decode.Decoder(
+            {
+                "layers": [packed.native for packed in network.layers],
+                "embedding": np.ascontiguousarray(network.embedding_VE),
+                "table": fold(first, network.embedding_VE).rows_VS if folds else None,
+                "query": None if query is None else product(query),
+                "vector": None if attention is None else _plain(attention.vector_A),
+                "coverage": None if attention is None else _plain(attention.coverage_A),
+                "output": product(network.output_EW, network.output_E),
+                "head": product(network.table_VE, network.bias_V),
+                "copy": _plain(network.copy_W),
+                "copy_bias": network.copy_bias,
+                "input_feeding": network.input_feeding,
+                "keys": keys,
+            }
+        )
+
+
+def _plain(values: Float32 | None) -> Float32 | None:
+    return None if values is None else np.ascontiguousarray(values)
+
+
+def _hypothesis(found: tuple[bytes, float, float, bytes | None, bool], places: int) -> Hypothesis:
+    ids, log_p, score, attention, ended = found
+    looked = None if attention is None else np.frombuffer(attention, dtype=np.float32).reshape(-1, places)
+    reason = "end" if ended else "length"
+    return Hypothesis(tuple(np.frombuffer(ids, dtype=np.int32).tolist()), log_p, score, looked, reason)

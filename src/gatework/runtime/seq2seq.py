@@ -49,7 +49,7 @@ class Seq2Seq:
         self._encoder = Encoder(architecture, weights, precision=precision)
         self._bridges = _bridges(self.writer, weights)
         self._keys = _keys(self.writer, weights)
-        self.decoder = Decoder(_network(architecture, self.writer, weights, precision))
+        self.decoder = Decoder(_network(architecture, self.writer, weights, precision), precision=precision)
 
     def encode(self, sources: Sequence[IntArray]) -> Memory:
         """What is read of sources, all together; `answer` and `nll` group those of like length.

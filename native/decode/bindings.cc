@@ -1,0 +1,205 @@
+// The Python face of decoding: checks, and arrays as pointers. No arithmetic.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/vector.h>
+
+#include <vector>
+
+#include "decode/decode.h"
+#include "generate/bindings.h"
+#include "recurrent/bindings.h"
+#include "view.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace gatework::decode {
+namespace {
+
+using recurrent::PackedLayer;
+
+Weights weights_of(nb::handle packed) {
+    const PackedLayer layer = recurrent::packed_layer(packed);
+    return {layer.packed, layer.kernels};
+}
+
+class Decoder {
+public:
+    // See kernels/decoder.py for what the dictionary holds.
+    explicit Decoder(nb::dict given) : owner_(given) {
+        Network& n = network_;
+        for (nb::handle one : nb::cast<nb::list>(given["layers"])) n.layers.push_back(weights_of(one));
+        require(!n.layers.empty(), "no layers");
+        n.head = weights_of(given["head"]);
+        n.output = weights_of(given["output"]);
+        n.outputs = n.head.packed->units;
+        n.embedding_width = n.output.packed->units;
+        n.units = n.layers[0].packed->outputs;
+        n.memory = n.output.packed->inputs - n.units;
+        n.input_feeding = nb::cast<bool>(given["input_feeding"]);
+        require(n.outputs > kEnd && n.memory > 0 && n.head.packed->inputs == n.embedding_width, "the head does not fit");
+        const std::int64_t read = n.embedding_width * (n.input_feeding ? 2 : 1);
+        for (std::size_t k = 0; k < n.layers.size(); ++k)
+            require(n.layers[k].packed->inputs == (k ? n.units + n.memory : read) && n.layers[k].packed->outputs == n.units,
+                    "layers do not fit each other");
+        using Shape = std::initializer_list<std::int64_t>;
+        n.embedding = views_.floats(given["embedding"], Shape{n.outputs, n.embedding_width}, false);
+        if (!given["table"].is_none()) {
+            require(!n.input_feeding, "a table beside what is fed back");
+            const recurrent::Packed& first = *n.layers[0].packed;
+            n.table = views_.floats(given["table"], Shape{n.outputs, first.cell.w_slots * recurrent::padded(first.units)}, false);
+        }
+        n.keys = nb::cast<std::int64_t>(given["keys"]);
+        if (!given["query"].is_none()) {
+            n.attention = Attention::additive;
+            n.query = weights_of(given["query"]);
+            require(n.query.packed->units == n.keys && n.query.packed->inputs == n.units, "the query does not fit");
+            n.vector = views_.floats(given["vector"], Shape{n.keys}, false);
+            if (!given["coverage"].is_none()) n.coverage = views_.floats(given["coverage"], Shape{n.keys}, false);
+        } else if (n.keys > 0) {
+            n.attention = Attention::product;
+            require(n.keys == n.units, "keys do not fit the query");
+        }
+        if (!given["copy"].is_none()) {
+            require(n.attention != Attention::none, "copying without attention");
+            n.copy = views_.floats(given["copy"], Shape{n.memory + n.units + n.embedding_width}, false);
+            n.copy_bias = nb::cast<float>(given["copy_bias"]);
+        }
+    }
+    Decoder(const Decoder&) = delete;
+    Decoder& operator=(const Decoder&) = delete;
+
+    // For each source a list of (ids, log p, score, attention or None, whether it ended), ids int32 and attention float32.
+    nb::list run(nb::dict given) const {
+        Views views;
+        const Network& n = network_;
+        const Search search = search_of(given);
+        const std::vector<Source> sources = sources_of(given, views, search);
+        std::vector<std::vector<Found>> found;
+        {
+            nb::gil_scoped_release release;
+            found = decode(n, sources, search);
+        }
+        nb::list all;
+        for (const auto& own : found) {
+            nb::list some;
+            for (const Found& one : own) {
+                nb::object attention = nb::none();
+                if (n.attention != Attention::none) attention = nb::bytes(one.attention.data(), one.attention.size() * sizeof(float));
+                some.append(nb::make_tuple(nb::bytes(one.ids.data(), one.ids.size() * sizeof(std::int32_t)), one.log_p, one.score,
+                                           attention, one.ended));
+            }
+            all.append(some);
+        }
+        return all;
+    }
+
+private:
+    Search search_of(nb::dict given) const {
+        Search search;
+        search.beams = nb::cast<std::int64_t>(given["beams"]);
+        search.count = nb::cast<std::int64_t>(given["count"]);
+        require(search.beams >= 1 && search.count >= 1 && search.beams < 1 << 20 && search.count < 1 << 20, "beams or count is out of range");
+        search.length_penalty = nb::cast<double>(given["length_penalty"]);
+        search.gnmt = nb::cast<double>(given["gnmt"]);
+        search.coverage_penalty = nb::cast<double>(given["coverage_penalty"]);
+        search.min_tokens = nb::cast<std::int64_t>(given["min_tokens"]);
+        search.no_repeat = nb::cast<std::int64_t>(given["no_repeat"]);
+        search.never = nb::cast<std::vector<std::int32_t>>(given["never"]);
+        for (const std::int32_t token : search.never) require(token >= 0 && token < network_.outputs, "a token is out of range");
+        if (!given["automaton"].is_none()) search.automaton = &generate::token_automaton(given["automaton"]);
+        search.draws = nb::cast<bool>(given["draws"]);
+        if (search.draws) {
+            require(search.beams == 1, "draws have one beam");
+            search.settings.temperature = nb::cast<double>(given["temperature"]);
+            search.settings.top_k = nb::cast<std::int64_t>(given["top_k"]);
+            search.settings.top_p = nb::cast<double>(given["top_p"]);
+            search.settings.min_p = nb::cast<double>(given["min_p"]);
+            search.settings.repetition_penalty = nb::cast<double>(given["repetition_penalty"]);
+            search.settings.exempt = nb::cast<std::int32_t>(given["exempt"]);
+        }
+        return search;
+    }
+
+    std::vector<Source> sources_of(nb::dict given, Views& views, const Search& search) const {
+        const Network& n = network_;
+        const View &offsets = views.add(given["offsets"], 'l', false), &limits = views.add(given["limits"], 'l', false);
+        const View &states = views.add(given["states"], 'i', false), &seeds = views.add(given["seeds"], 'Q', false);
+        const View& ids = views.add(given["ids"], 'i', false);
+        require(offsets.ndim() == 1 && offsets.contiguous() && offsets.shape(0) > 0, "offsets are not contiguous");
+        const std::int64_t batch = offsets.shape(0) - 1;
+        const auto* place = static_cast<const std::int64_t*>(offsets.data());
+        const auto column = [&](const View& view, std::int64_t rows) {
+            require(view.ndim() == 1 && view.contiguous() && view.shape(0) == rows, "an array has the wrong length");
+            return view.data();
+        };
+        const std::int64_t all = place[batch];
+        require(place[0] == 0, "offsets do not begin");
+        for (std::int64_t b = 0; b < batch; ++b) require(place[b] < place[b + 1], "a source is empty");
+        using Shape = std::initializer_list<std::int64_t>;
+        const auto* limit = static_cast<const std::int64_t*>(column(limits, batch));
+        const auto* state = static_cast<const std::int32_t*>(column(states, batch));
+        const auto* seed = static_cast<const std::uint64_t*>(column(seeds, batch));
+        const auto* token = static_cast<const std::int32_t*>(column(ids, all));
+        const float* m = views.floats(given["m"], Shape{all, n.memory}, false);
+        const float* keys = n.keys ? views.floats(given["keys"], Shape{all, n.keys}, false) : nullptr;
+        const float* summary = views.floats(given["summary"], Shape{batch, n.memory}, false);
+        const auto prefixes = nb::cast<std::vector<std::vector<std::int32_t>>>(given["prefixes"]);
+        const nb::list h = nb::cast<nb::list>(given["h"]), c = nb::cast<nb::list>(given["c"]);
+        require((std::int64_t)prefixes.size() == batch && nb::len(h) == n.layers.size() && nb::len(c) == n.layers.size(), "states do not fit");
+        std::vector<const float*> all_h, all_c;
+        for (std::size_t k = 0; k < n.layers.size(); ++k) {
+            const recurrent::Packed& p = *n.layers[k].packed;
+            all_h.push_back(views.floats(h[k], Shape{batch, p.outputs}, false));
+            require(c[k].is_none() != p.cell.memory, "a state has the wrong parts");
+            all_c.push_back(p.cell.memory ? views.floats(c[k], Shape{batch, p.units}, false) : nullptr);
+        }
+        std::vector<Source> sources((std::size_t)batch);
+        for (std::int64_t b = 0; b < batch; ++b) {
+            Source& own = sources[(std::size_t)b];
+            own.places = place[b + 1] - place[b];
+            own.m = m + place[b] * n.memory;
+            own.keys = keys ? keys + place[b] * n.keys : nullptr;
+            own.summary = summary + b * n.memory;
+            own.ids = token + place[b];
+            if (n.copy) first_places(own);
+            for (std::size_t k = 0; k < n.layers.size(); ++k) {
+                const recurrent::Packed& p = *n.layers[k].packed;
+                own.h.push_back(all_h[k] + b * p.outputs);
+                own.c.push_back(all_c[k] ? all_c[k] + b * p.units : nullptr);
+            }
+            own.limit = limit[b];
+            require(own.limit >= 1, "a limit is below 1");
+            own.prefix = prefixes[(std::size_t)b];
+            for (const std::int32_t one : own.prefix)
+                require(one > 0 && one != kEnd && one < n.outputs, "a prefix has an id that cannot come");
+            own.state = state[b];
+            require(!search.automaton || (own.state >= 0 && own.state < search.automaton->states()), "no such state");
+            own.seed = seed[b];
+        }
+        return sources;
+    }
+
+    void first_places(Source& source) const {
+        std::vector<std::int32_t> seen((std::size_t)network_.outputs, -1);
+        for (std::int64_t s = 0; s < source.places; ++s) {
+            const std::int32_t token = source.ids[s];
+            require(token > 0 && token < network_.outputs, "a source has an id that cannot come");
+            if (seen[(std::size_t)token] < 0) seen[(std::size_t)token] = (std::int32_t)s;
+            source.first.push_back(seen[(std::size_t)token]);
+        }
+    }
+
+    nb::object owner_;
+    Views views_;
+    Network network_;
+};
+
+}  // namespace
+
+void bind(nb::module_& parent) {
+    nb::module_ module = parent.def_submodule("decode");
+    nb::class_<Decoder>(module, "Decoder").def(nb::init<nb::dict>()).def("run", &Decoder::run);
+}
+
+}  // namespace gatework::decode

@@ -1,0 +1,77 @@
+// Targets searched for or drawn, for many sources: steps of a writer, attention, and beams without Python between tokens.
+// The definitions are kernels/decoding_network.py and kernels/decoding_definition.py; both find the same targets but where
+// probabilities agree to the last bits.
+//
+// S places of a source, P memory, K keys, V outputs, E embedding, H units. Row-major float32; nothing is written to.
+// Sources are shared out among threads; a target's bits do not depend on how.
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "generate/automaton.h"
+#include "generate/sampler.h"
+#include "recurrent/recurrent.h"
+
+namespace gatework::decode {
+
+inline constexpr std::int32_t kEnd = 2;  // id of the end, which is read before the first token
+
+struct Weights {
+    const recurrent::Packed* packed = nullptr;
+    const recurrent::Kernels* kernels = nullptr;
+};
+
+enum class Attention { none, product, additive };
+
+struct Network {
+    std::vector<Weights> layers;
+    const float* table = nullptr;  // rows of W x + b of layer 0 for each id, in its slots; null: it multiplies
+    const float* embedding = nullptr;  // (V, E)
+    Attention attention = Attention::none;
+    Weights query;                                        // additive: (K, H)
+    const float *vector = nullptr, *coverage = nullptr;  // additive: (K); coverage may be null
+    Weights output;                                       // (E, H + P)
+    Weights head;                                         // (V, E)
+    const float* copy = nullptr;                          // (P + H + E) over (c, h, x), or null
+    float copy_bias = 0.0f;
+    bool input_feeding = false;
+    std::int64_t outputs = 0, embedding_width = 0, units = 0, memory = 0, keys = 0;
+};
+
+struct Source {
+    const float *m, *keys, *summary;  // (S, P), (S, K), (P)
+    const std::int32_t* ids;          // (S): for copying
+    std::vector<std::int32_t> first;  // (S): the first place with the same token; for copying
+    std::int64_t places;
+    std::vector<const float*> h, c;  // of each layer before the first step; c null where a cell has none
+    std::int64_t limit;              // most tokens of its target
+    std::vector<std::int32_t> prefix;
+    std::int32_t state = 0;  // of the automaton, after the prefix
+    std::uint64_t seed = 0;
+};
+
+struct Search {
+    std::int64_t beams = 1, count = 1;
+    double length_penalty = 1.0, gnmt = 0.0, coverage_penalty = 0.0;
+    std::int64_t min_tokens = 0, no_repeat = 0;
+    std::vector<std::int32_t> never;
+    generate::Automaton* automaton = nullptr;
+    bool draws = false;
+    generate::Settings settings;  // of draws
+
+    double penalty(std::int64_t tokens) const;
+};
+
+struct Found {
+    std::vector<std::int32_t> ids;
+    double log_p, score;
+    std::vector<float> attention;  // (tokens with the end, S); empty without attention
+    bool ended;                    // else cut at the limit
+};
+
+// What is found for each source, best first.
+std::vector<std::vector<Found>> decode(const Network& network, const std::vector<Source>& sources, const Search& search);
+
+}  // namespace gatework::decode
