@@ -106,6 +106,7 @@ def _defaults(**changes: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
             **{"metric": "perplexity", "weight_decay": 0.0, "warmup": 0.05, "label_smoothing": 0.1},
             **{"averaging": "ema", "max_batch": 256},
         },
+        "decode": {},
     }
     return {section: {**plain[section], **changes.get(section, {})} for section in plain}
 
@@ -137,7 +138,7 @@ class Reply(Seq2SeqTask):
     reads = "dialogues: JSON lines with a list of turns; or pairs of texts"
     dialogue = True
     metrics = _named("distinct1", "distinct2", "exact_match")
-    defaults = _defaults(input={"max_tokens": 300})
+    defaults = _defaults(input={"max_tokens": 300}, decode={"max_ratio": 5.0})
 
 
 class Transduce(Seq2SeqTask):
