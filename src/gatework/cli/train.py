@@ -101,7 +101,8 @@ def result_text(result: Any, *, task: str) -> str:
     for part in others:
         metrics = values["metrics"][part]
         names = {"accuracy": "accuracy", "f1": "F1", "seg_f1": "F1 of words", "perplexity": "perplexity"}
-        of = ("document" if metrics["n"] == 1 else "documents") if "perplexity" in metrics else "examples"
+        names |= {"bleu": "BLEU", "rouge1": "ROUGE-1", "per": "edits a token", "wer": "answered wrongly"}
+        of = ("document" if metrics["n"] == 1 else "documents") if task == "lm" else "examples"
         scores = [f"{said} {metrics[name]:.4f}" for name, said in names.items() if name in metrics]
         lines += [f"{part}: {', '.join(scores)}, {metrics['n']:,} {of}"]
     lines += [f"{last}:", TASKS[task].report(values["metrics"][last]), ""]
