@@ -38,6 +38,8 @@ class Translation:
     """Places of tokens that the model did not know and that were taken from the source."""
     alternatives: tuple[Translation, ...] = ()
     """The next best ones, where `count` asked for them."""
+    left_out: int = 0
+    """Tokens at the end of the source that were not read, as it is longer than training allowed."""
 
     @property
     def alignment(self) -> tuple[int, ...]:
@@ -51,6 +53,8 @@ class Translation:
         values = {"text": self.text, "score": self.score, "log_p": self.log_p, "reason": self.reason}
         if self.replaced:
             values["replaced"] = list(self.replaced)
+        if self.left_out:
+            values["left_out"] = self.left_out
         return values | ({"alternatives": [one.to_dict() for one in self.alternatives]} if self.alternatives else {})
 
     def to_line(self, top_k: int | None = None) -> str:
@@ -65,7 +69,12 @@ def _one_line(text: str) -> str:
 
 
 def translation(
-    hypotheses: Sequence[Any], source: Sequence[str], target: RunningCodec, *, replace_unknown: bool = True
+    hypotheses: Sequence[Any],
+    source: Sequence[str],
+    target: RunningCodec,
+    *,
+    replace_unknown: bool = True,
+    left_out: int = 0,
 ) -> Translation:
     """The best hypothesis as an answer, the others as its alternatives.
 
@@ -73,11 +82,12 @@ def translation(
         hypotheses: `kernels.decoding.Hypothesis`, best first.
         source: the tokens of the source as text.
         replace_unknown: where the target has an unknown token, the token of the source that was looked at most stands.
+        left_out: tokens of the source that were not read.
     """
     made = [_one(hypothesis, source, target, replace_unknown) for hypothesis in hypotheses]
     first = made[0]
     fields = {name: getattr(first, name) for name in first.__dataclass_fields__}
-    return Translation(**{**fields, "alternatives": tuple(made[1:])})
+    return Translation(**{**fields, "alternatives": tuple(made[1:]), "left_out": left_out})
 
 
 def _one(hypothesis: Any, source: Sequence[str], target: RunningCodec, replace_unknown: bool) -> Translation:

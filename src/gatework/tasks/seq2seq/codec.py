@@ -95,8 +95,9 @@ class Seq2SeqCodec(Codec):
         return self.target.encode(text)
 
     def source_tokens(self, source: Source) -> tuple[str, ...]:
-        """What each id of a source is in its text, known or not; the end as an empty string."""
-        return (*self.source.surfaces(source.text)[: len(source.tokens) - 1], "")
+        """What each id of a source is in its text, unknown words too; the end as an empty string."""
+        surfaces = self.source.surfaces(source.text)[: len(source.tokens) - 1]
+        return (*(surface.strip(" ") or surface for surface in surfaces), "")
 
     def collate(self, encoded: Sequence[Any]) -> list[npt.NDArray[np.int32]]:
         """Ids of each source."""
@@ -106,7 +107,13 @@ class Seq2SeqCodec(Codec):
         """Answers from the hypotheses of each source, the best first. The options are those of the search."""
         replace = options.get("replace_unknown", True)
         return [
-            translation(found, self.source_tokens(source), self.target, replace_unknown=replace)
+            translation(
+                found,
+                self.source_tokens(source),
+                self.target,
+                replace_unknown=replace,
+                left_out=source.left_out,
+            )
             for source, found in zip(encoded, outputs, strict=True)
         ]
 
