@@ -93,6 +93,15 @@ def test_pairs_of_one_source_are_held_back_together(tmp_path):
     assert [pair.source for pair in made.examples("dev")] == texts(made.dev.source, made.codec.source)
 
 
+def test_empty_sides_where_dev_is_held_back(tmp_path):
+    said = []
+    many = [(f"word {place}", f"Wort {place}" if place % 10 else "") for place in range(100)]
+    made = prepared(tmp_path, many, dev=None, data={"dev": 0.3}, said=said)
+    assert len(made.train) + len(made.dev) == 90
+    assert len(list(made.examples("dev"))) == len(made.dev)
+    assert sum("10 pairs with an empty side left out" in sentence for sentence in said) == 1
+
+
 def test_two_files_side_by_side(tmp_path):
     for name, text in (("a.en", "the cat\nthe dog\n"), ("a.de", "die Katze\nder Hund\n")):
         (tmp_path / name).write_text(text, encoding="utf-8")

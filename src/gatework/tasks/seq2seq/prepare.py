@@ -78,7 +78,7 @@ def prepare(
     limit = recipe.input.max_tokens
 
     def train() -> Iterator[Pair]:
-        return sources.read("train", on_empty=_ignored)
+        return sources.read("train")
 
     own, target = _fit(train, recipe)
     context = sources.formats["train"].context
@@ -180,10 +180,6 @@ def _fit(train: Any, recipe: Recipe) -> tuple[RunningCodec, RunningCodec]:
     return fit(("source",), wanted), fit(("target",), wanted.model_copy(update={"unit": wanted.target_unit}))
 
 
-def _ignored(line: int, side: str) -> None:
-    """They are counted where pairs are encoded."""
-
-
 class _Cut:
     """A codec whose texts end at a limit."""
 
@@ -204,7 +200,7 @@ def _encode(sources: Sources, part: str, codec: Seq2SeqCodec, folder: Path, limi
     def side(name: str) -> Iterator[Piece]:
         nonlocal long, empties
         long, empties = 0, Empties()
-        for pair in sources.read(part, on_empty=empties if part == "train" else None):
+        for pair in sources.read(part, on_empty=empties):
             if part == "train" and len(codec.encode_target(pair.target)) > limit:
                 long += 1
                 continue
@@ -215,7 +211,7 @@ def _encode(sources: Sources, part: str, codec: Seq2SeqCodec, folder: Path, limi
         TokenStream.write(folder, f"{part}.source", side("source"), own),
         TokenStream.write(folder, f"{part}.target", side("target"), codec.target),
     )
-    if sentence := empties.sentence(sources.paths["train"]):
+    if part == "train" and (sentence := empties.sentence(sources.paths["train"])):
         say(sentence)
     if long:
         say(f"{part}: {long:,} pairs left out, whose targets are longer than input.max_tokens, {limit:,}")

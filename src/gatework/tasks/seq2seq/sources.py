@@ -60,11 +60,16 @@ class Sources:
         return cls(paths, targets, formats, share, recipe.train.seed, tuple(inferred))
 
     def read(self, part: str, on_empty: OnEmpty | None = None) -> Iterator[Pair]:
-        """The pairs of a part, in order; see `text.pairs.read_pairs`."""
+        """The pairs of a part, in order; those of the training file with an empty side are left out.
+
+        Args:
+            on_empty: told of what is left out. Raises DataError: a side is empty in a file of dev or test.
+        """
         from gatework.text.pairs import read_pairs
 
         own = "train" if part == "dev" and self.share else part
-        pairs = read_pairs(self.paths[own], self.formats[own], beside=self.targets.get(own), on_empty=on_empty)
+        told = (on_empty or _ignored) if own == "train" else None
+        pairs = read_pairs(self.paths[own], self.formats[own], beside=self.targets.get(own), on_empty=told)
         if own == "test" or not self.share:
             return pairs
         return (pair for pair in pairs if self._held(pair.source) == (part == "dev"))
@@ -72,6 +77,10 @@ class Sources:
     def _held(self, source: str) -> bool:
         digest = blake2b(f"{self.seed}\n{' '.join(source.split())}".encode("utf-8", "replace"), digest_size=8).digest()
         return int.from_bytes(digest, "little") < self.share * 2.0**64
+
+
+def _ignored(line: int, side: str) -> None:
+    """Whoever counts gives another function."""
 
 
 def target_files(paths: dict[str, str], data: Any) -> dict[str, str]:
