@@ -278,6 +278,7 @@ PEERS: tuple[type[Peer], ...] = (Gatework, GateworkModule, TorchPacked, TorchPad
 MODULES = {
     "gatework": ("gatework",), "gatework.nn": ("gatework", "torch"), "torch": ("torch",),
     "onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "jax": ("jax",),
+    "ctranslate2": ("ctranslate2",),
 }  # fmt: skip
 """What each framework needs installed."""
 

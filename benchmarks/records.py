@@ -21,7 +21,7 @@ from benchmarks import measure
 from benchmarks.timing import Timing, geomean
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("gatework", "numpy", "torch", "onnxruntime", "openvino", "jax", "pytorch-crf")
+PACKAGES = ("gatework", "numpy", "torch", "onnxruntime", "openvino", "jax", "pytorch-crf", "ctranslate2")
 OURS = "gatework"
 
 Record = dict[str, Any]

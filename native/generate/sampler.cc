@@ -47,14 +47,25 @@ double uniform(std::uint64_t seed, std::uint64_t position) {
 std::uint64_t row_seed(std::uint64_t seed, std::uint64_t row) { return row == 0 ? seed : mixed(mixed(seed) ^ row); }
 
 float Sampler::log_sum(const float* values, std::int64_t count) {
-    float most = -std::numeric_limits<float>::infinity();
-    for (std::int64_t i = 0; i < count; ++i) most = values[i] > most ? values[i] : most;
-    terms_.resize((std::size_t)count);
-    float* terms = terms_.data();
-    for (std::int64_t i = 0; i < count; ++i) terms[i] = exp_below(values[i] - most);
-    double sum[4] = {0.0, 0.0, 0.0, 0.0};
-    for (std::int64_t i = 0; i < count; ++i) sum[i & 3] += (double)terms[i];
-    return most + (float)std::log((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    // Several maxima and sums side by side, so that the loops become vector code.
+    constexpr int kWide = 16;
+    float highest[kWide];
+    std::fill_n(highest, kWide, -std::numeric_limits<float>::infinity());
+    const std::int64_t whole = count - count % kWide;
+    for (std::int64_t i = 0; i < whole; i += kWide)
+        for (int k = 0; k < kWide; ++k) highest[k] = values[i + k] > highest[k] ? values[i + k] : highest[k];
+    float most = *std::max_element(highest, highest + kWide);
+    for (std::int64_t i = whole; i < count; ++i) most = values[i] > most ? values[i] : most;
+    double sums[kWide] = {};
+    float terms[kWide];
+    for (std::int64_t i = 0; i < whole; i += kWide) {
+        for (int k = 0; k < kWide; ++k) terms[k] = exp_below(values[i + k] - most);
+        for (int k = 0; k < kWide; ++k) sums[k] += (double)terms[k];
+    }
+    for (std::int64_t i = whole; i < count; ++i) sums[i - whole] += (double)exp_below(values[i] - most);
+    double total = 0.0;
+    for (const double sum : sums) total += sum;
+    return most + (float)std::log(total);
 }
 
 // Marks candidates that would make n-grams of the text, `length` long, come again.
