@@ -173,7 +173,7 @@ def ctranslate2_greedy(folder: Path, kind: str, threads: int, beams: int, senten
                 setattr(part, key, rng.normal(0, 0.05, shape).astype(np.float32))
 
     def _shape(path: str) -> tuple[int, ...] | None:
-        last = path.split(".")[-1]
+        path, last = path.replace(".linear.", ".linear_"), path.split(".")[-1]
         if "layer_norm" in path:
             return (EMBEDDING,) if last in ("gamma", "beta") else None
         if "embeddings" in path or "projection" in path:
