@@ -4,7 +4,8 @@ import pytest
 
 from gatework.core.errors import MissingExtraError
 from gatework.tasks.seq2seq import scores as module
-from gatework.tasks.seq2seq.scores import Written, edits, nearest_reference, rouge, scores, words
+from gatework.tasks.seq2seq.report import report
+from gatework.tasks.seq2seq.scores import Written, edits, lead, nearest_reference, rouge, scores, words
 
 
 def written(*pairs):
@@ -40,6 +41,17 @@ def test_rouge_by_hand():
     assert rouge(answer, reference, "rougeL") == pytest.approx(2 * 4 / 11)
     assert rouge("mat the cat", "the cat mat", "rougeL") == pytest.approx(2 / 3)
     assert rouge("", "the", "rouge1") == rouge("a", "the", "rouge2") == 0.0
+
+
+def test_the_beginning_of_the_source_is_what_a_summary_must_beat():
+    """References have two words on average, so the first two of each source are compared."""
+    given = written(("x", "a b c"), ("y", "d"))
+    found = lead(["A, b and more", "e d"], given)
+    assert found["words"] == 2
+    assert found["rouge1"] == pytest.approx((2 * 2 / 5 + 2 * 1 / 3) / 2)
+    text = report({"n": 2, "tokens": 6, "perplexity": 2.0, "lead": found})
+    assert f"{found['rouge1']:.4f}, " in text
+    assert "first 2 words of each source" in text
 
 
 def test_distinct():

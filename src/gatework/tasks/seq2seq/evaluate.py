@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gatework.core.errors import DataError
 from gatework.tasks.bootstrap import RESAMPLES
 from gatework.tasks.rows import open_rows
-from gatework.tasks.seq2seq.scores import BLEU, Written, has_bleu, scores
+from gatework.tasks.seq2seq.scores import BLEU, Written, has_bleu, lead, scores
 
 if TYPE_CHECKING:
     from gatework.text.pairs import Pair
@@ -64,6 +64,8 @@ def evaluate(
     metrics["answers"] = len(written)
     metrics["cut"] = sum(answer.reason != "end" for answer in answers)
     metrics |= scores(written, names, resamples=resamples, seed=seed)
+    if "rouge1" in names:
+        metrics["lead"] = lead([pair.source for pair in firsts], written)
     if set(names) & set(BLEU) and not has_bleu():
         metrics["left_out"] = "BLEU and chrF, which need the extra 'eval': pip install 'gatework[eval]'"
     return metrics

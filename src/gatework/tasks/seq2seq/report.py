@@ -35,6 +35,10 @@ def _lines(metrics: Mapping[str, Any]) -> Iterator[str]:
             ends = interval.get(name)
             between = f", 95 % interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
             yield f"{metrics[name]:.4f}  {words}{between}"
+    if "lead" in metrics:
+        said = ", ".join(f"{metrics['lead'][name]:.4f}" for name in ("rouge1", "rouge2", "rougeL"))
+        first = counted(metrics["lead"]["words"], "word")
+        yield f"{said}  ROUGE-1, 2, L of the first {first} of each source, to compare"
     for name, signature in metrics.get("signature", {}).items():
         yield f"{name}: {signature}"
     if "left_out" in metrics:

@@ -145,6 +145,15 @@ def _shares(written: Sequence[Written], name: str) -> tuple[FloatArray, FloatArr
     return np.array(fresh), np.array([float(grams.total()) for grams in said])
 
 
+def lead(sources: Sequence[str], written: Sequence[Written]) -> dict[str, Any]:
+    """ROUGE of the beginning of each source, as many words as references have on average: what a summary must beat."""
+    count = max(1, round(float(np.mean([len(words(one.references[0])) for one in written]))))
+    begun = [
+        Written(" ".join(words(source)[:count]), one.references) for source, one in zip(sources, written, strict=True)
+    ]
+    return {"words": count, **scores(begun, ROUGE)}
+
+
 def words(text: str) -> list[str]:
     """Folded words, and single Chinese characters."""
     return _WORDS.findall(text.lower())
