@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t kRows = 64;  // beginnings that a thread has at once, or as many as one source needs
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr double kLeast = 1e-10;  // see kernels/decoding.py
+constexpr std::size_t kNodes = 1024;
 
 // A token of a kept beginning, and the one before it.
 struct Node {
@@ -50,6 +51,7 @@ struct Job {
     std::uint64_t seed;
     std::vector<Node> nodes;
     std::vector<float> looked;  // (nodes, S)
+    std::size_t most = kNodes;  // nodes from which on those that lead nowhere are looked for
     std::vector<Beginning> live;
     std::vector<Found> ended;
 };
@@ -177,6 +179,29 @@ private:
             else if (rank < search_.beams) end(job, before, one);
         }
         job.live.swap(longer);
+        if (job.nodes.size() > job.most) sweep(job);
+    }
+
+    // Forgets tokens that no beginning goes on from, so that memory grows with the targets and not with what was tried.
+    void sweep(Job& job) const {
+        std::vector<std::int32_t> number(job.nodes.size(), -1);
+        for (const Beginning& one : job.live)
+            for (std::int32_t node = one.node; node >= 0 && number[(std::size_t)node] < 0; node = job.nodes[(std::size_t)node].parent)
+                number[(std::size_t)node] = 0;
+        const std::size_t S = job.looked.size() / job.nodes.size();
+        std::size_t kept = 0;
+        for (std::size_t node = 0; node < number.size(); ++node) {
+            if (number[node] < 0) continue;
+            const std::int32_t parent = job.nodes[node].parent;  // before its children, so numbered already
+            job.nodes[kept] = {parent < 0 ? -1 : number[(std::size_t)parent], job.nodes[node].token};
+            if (S > 0) std::copy_n(job.looked.begin() + (std::ptrdiff_t)(node * S), S, job.looked.begin() + (std::ptrdiff_t)(kept * S));
+            number[node] = (std::int32_t)kept++;
+        }
+        job.nodes.resize(kept);
+        job.looked.resize(kept * S);
+        for (Beginning& one : job.live)
+            if (one.node >= 0) one.node = number[(std::size_t)one.node];
+        job.most = std::max(kNodes, 2 * kept);
     }
 
     // The `wanted` best ways on of a beginning join `found_`.

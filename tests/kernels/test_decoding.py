@@ -265,6 +265,22 @@ def test_every_level_finds_what_the_definition_finds(case, level, monkeypatch):
                     np.testing.assert_allclose(one.attention_TS, other.attention_TS, atol=2e-5)
 
 
+@pytest.mark.parametrize("case", ["general", "no attention"])
+def test_long_targets(case):
+    """What was tried and dropped is forgotten on the way; nothing of the answer is."""
+    architecture = seq2seq_architecture(**CASES[case])
+    weights = seq2seq_weights(architecture)
+    weights["head.bias"][END] = -100.0
+    model = Seq2Seq(architecture, tensor_file(weights), source="small.gw")
+    memory, search = model.encode(MANY[3:4]), Search(beams=4, count=4, max_ratio=150.0)
+    (have,) = model.decode(memory, search)
+    want = decode_one(model.decoder.network, memory, 0, search, search.plan(len(MANY[3])))
+    assert [one.ids for one in have] == [one.ids for one in want]
+    assert len(have[0].ids) == 150 * len(MANY[3]) + SLACK
+    if want[0].attention_TS is not None:
+        np.testing.assert_allclose(have[-1].attention_TS, want[-1].attention_TS, atol=1e-4)
+
+
 @pytest.mark.skipif(kernels.level() == "numpy", reason="NumPy goes one source at a time")
 @pytest.mark.parametrize("case", FEW)
 def test_threads_and_neighbours_change_nothing(case):
