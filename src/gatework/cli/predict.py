@@ -115,7 +115,13 @@ def run(
 
     opened = load(model)
     if opened.bundle.architecture.head == "sequence":
-        given = {"--format": form, "--stream": stream, "--allow": allow, "--threshold": threshold, "--prompt": prompt}
+        given: dict[str, object] = {
+            "--format": form,
+            "--stream": stream,
+            "--allow": allow,
+            "--threshold": threshold,
+            "--prompt": prompt,
+        }
         given |= {"--fill": fill, "--rewrite": rewrite, "--backward": backward}
         _refuse(opened, [name for name, value in given.items() if value])
         _sequence(opened, source, score, settings or [], is_text=text, top_k=top_k, plot=plot, json=json)
