@@ -44,7 +44,7 @@ void take(float* rows, std::int64_t apart, std::int64_t width, const std::vector
 }  // namespace
 
 Rows::Rows(const Network& network, std::int64_t most, std::int64_t places)
-    : network_(network), most_(most), places_(places), joined_(padded(network.units + network.memory)) {
+    : network_(network), places_(places), joined_(padded(network.units + network.memory)) {
     const Network& n = network_;
     for (const Weights& own : n.layers) {
         layers_.push_back(std::make_unique<StepLayer>(*own.packed, *own.kernels));

@@ -37,7 +37,7 @@ private:
     void copy(const Source& source, std::int64_t row, std::int32_t read);
 
     const Network& network_;
-    std::int64_t most_, places_, joined_;  // joined: H + P, rounded up
+    std::int64_t places_, joined_;  // joined: H + P, rounded up
     std::vector<std::unique_ptr<recurrent::StepLayer>> layers_;
     recurrent::Product query_, output_, head_;
     std::vector<float> inputs_, join_, fed_, seen_, weights_, logits_, spare_, scores_;

@@ -26,9 +26,7 @@ class Decoder:
     def __init__(self, network: Network, *, precision: str = "float32") -> None:
         """`precision` is that of products beside those of the layers, which are packed."""
         self.network, self._precision = network, precision
-        compiled = all(packed.native is not None for packed in network.layers)
-        # An extension built before there was a decoder has none.
-        self._compiled = compiled and hasattr(dispatch.extension(), "decode")
+        self._compiled = all(packed.native is not None for packed in network.layers)
         self._native: Any = None
         self._tokens = 0  # written so far, about
         self._folded = False
