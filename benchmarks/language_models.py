@@ -83,11 +83,18 @@ def main() -> int:
                 measure.say(f"{one.name}: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
                 failed.append(one.name)
                 continue
-            measure.write(given.out, f"gatework{'-' + given.cell if given.cell else ''}", one.name, result)
+            system = f"gatework{'-' + given.cell if given.cell else ''}"
+            measure.write(given.out, system, one.name, result | {"version": version()})
             measure.say(f"{one.name}: {one.shown} {result[one.metric]:.4g} in {result['bytes'] / 1e6:.2f} MB")
     if failed:
         measure.say(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def version() -> str:
+    import gatework
+
+    return f"gatework {gatework.__version__}"
 
 
 if __name__ == "__main__":

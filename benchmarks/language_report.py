@@ -79,7 +79,8 @@ def cells(results: Results) -> list[str]:
     found = {system: record for (system, name), record in results.items() if name == one.name}
     if len(found) < 2:
         return []
-    titles = {OURS: "LSTM", "gatework-gru": "GRU", "gatework-rnn": "RNN", "kneser-ney-4": "4-gram Kneser-Ney"}
+    titles = {OURS: "LSTM, the recipe", "gatework-lstm": "LSTM", "gatework-gru": "GRU", "gatework-rnn": "RNN"}
+    titles["kneser-ney-4"] = "4-gram Kneser-Ney"
     rows = []
     for system, record in sorted(found.items(), key=lambda item: -item[1]["perplexity"]):
         seconds, size = record.get("train_seconds"), record.get("bytes")
@@ -102,7 +103,7 @@ def render(results: Results) -> str:
         ),
         "Tang poems: cells and counts": (
             cells(results),
-            "Each poem alone; the recipe with another cell, as many epochs of the same data.",
+            "Each poem alone; the recipe, and the recipe with each cell for as many epochs as the table says.",
         ),
         "Learning on from the text": (
             readings(results),

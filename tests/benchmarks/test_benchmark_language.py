@@ -42,7 +42,7 @@ def test_a_later_line_replaces_an_earlier_one_and_cells_stand_side_by_side():
     assert "### Tang poems: cells" not in rendered(*lines)
     text = rendered(*lines, record("kneser-ney-4", "lm-tang", 126.0), record("gatework-gru", "lm-tang", 95.0))
     rows = [line.split(" | ")[:2] for line in text[text.index("cells and counts") :].splitlines() if "| " in line]
-    assert rows[2:5] == [["| 4-gram Kneser-Ney", "126.00"], ["| GRU", "95.00"], ["| LSTM", "90.00"]]
+    assert rows[2:5] == [["| 4-gram Kneser-Ney", "126.00"], ["| GRU", "95.00"], ["| LSTM, the recipe", "90.00"]]
     assert "999" not in text
 
 
