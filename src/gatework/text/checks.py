@@ -83,6 +83,17 @@ class CheckReport:
     files: list[FileReport] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    def add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
+        """One more problem; `line` 0 for the whole file."""
+        self.problems.append(Problem(severity=severity, kind=kind, path=path, line=line, message=message))
+
+    def unreadable(self, path: str, message: str) -> None:
+        """An error that ended the reading of a file, its place taken off the message; not told twice."""
+        place = re.match(re.escape(path) + r"(?::(\d+))?: ", message)
+        line, text = (int(place[1] or 0), message[place.end() :]) if place else (0, message)
+        if not any((one.path, one.line, one.message) == (path, line, text) for one in self.problems):
+            self.add("error", "unreadable", path, line, text)
+
     @property
     def errors(self) -> list[Problem]:
         return [problem for problem in self.problems if problem.severity == "error"]
@@ -192,22 +203,12 @@ class _Check:
             try:
                 self._file(number, report)
             except DataError as error:
-                self._whole(path, str(error))
+                self._report.unreadable(path, str(error))
         self._repeats(list(roles.values()))
         return self._report
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
-        problem = Problem(severity=severity, kind=kind, path=path, line=line, message=message)
-        self._report.problems.append(problem)
-
-    def _whole(self, path: str, message: str) -> None:
-        """A DataError that ended the reading of a file, its place taken off the message."""
-        place = re.match(re.escape(path) + r"(?::(\d+))?: ", message)
-        line = int(place[1] or 0) if place else 0
-        text = message[place.end() :] if place else message
-        faults = [problem for problem in self._report.problems if problem.path == path and problem.line == line]
-        if not any(problem.message == text for problem in faults):
-            self._add("error", "unreadable", path, line, text)
+        self._report.add(severity, kind, path, line, message)
 
     # ── one file ──────────────────────────────────────────────────────────────────────────────────────────────────
 

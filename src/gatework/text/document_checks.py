@@ -5,14 +5,13 @@ Errors are what training would refuse; warnings are what it would accept, but a 
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from gatework.core.errors import ConfigError, DataError
-from gatework.text.checks import LONG_LINE, CheckReport, FileReport, Problem, Severity, spread
+from gatework.text.checks import LONG_LINE, CheckReport, FileReport, Severity, spread
 from gatework.text.documents import DocumentSettings, document_format, read_documents
 
 FEW = 10_000
@@ -47,9 +46,7 @@ class _Check:
         try:
             self._read(report)
         except (DataError, ConfigError) as error:
-            place = re.match(re.escape(path) + r"(?::(\d+))?: ", str(error))
-            message = str(error)[place.end() :] if place else str(error)
-            self._add("error", "unreadable", path, int(place[1] or 0) if place else 0, message)
+            self.report.unreadable(path, str(error))
 
     def _read(self, report: FileReport) -> None:
         path, found = report.path, document_format(report.path, self._data)
@@ -102,4 +99,4 @@ class _Check:
             self._add("warning", "unknown character", path, first[character], message)
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
-        self.report.problems.append(Problem(severity=severity, kind=kind, path=path, line=line, message=message))
+        self.report.add(severity, kind, path, line, message)

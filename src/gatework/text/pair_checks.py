@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gatework.core.errors import ConfigError, DataError
-from gatework.text.checks import CheckReport, FileReport, Problem, Severity, spread
+from gatework.text.checks import CheckReport, FileReport, Severity, spread
 from gatework.text.pairs import Pair, pair_format, read_pairs
 from gatework.text.readers import text_key
 
@@ -74,9 +74,7 @@ class _Check:
         try:
             self._read(report)
         except (DataError, ConfigError) as error:
-            place = re.match(re.escape(path) + r"(?::(\d+))?: ", str(error))
-            message = str(error)[place.end() :] if place else str(error)
-            self._add("error", "unreadable", path, int(place[1] or 0) if place else 0, message)
+            self.report.unreadable(path, str(error))
 
     def _read(self, report: FileReport) -> None:
         path, role = report.path, report.role
@@ -143,7 +141,7 @@ class _Check:
                     self._add("warning", "script", report.path, kept.lines[place], message)
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
-        self.report.problems.append(Problem(severity=severity, kind=kind, path=path, line=line, message=message))
+        self.report.add(severity, kind, path, line, message)
 
 
 class _Kept:

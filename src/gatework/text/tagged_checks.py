@@ -7,7 +7,6 @@ a tag that its scheme does not allow is one. Files are read once for their schem
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 from gatework.core.counted import counted
 from gatework.core.errors import DataError
 from gatework.core.tag_scheme import SCHEMES, Converter, belongs, fault, spans
-from gatework.text.checks import CheckReport, FileReport, Problem, Severity, spread
+from gatework.text.checks import CheckReport, FileReport, Severity, spread
 from gatework.text.lines import OnFault
 from gatework.text.readers import text_key
 from gatework.text.sentence import Sentence
@@ -90,18 +89,18 @@ class _Check:
             self._like = self._like or found
             self._read(number, report, found)
         except DataError as error:
-            self._whole(path, str(error))
+            self.report.unreadable(path, str(error))
 
     def _format(self, path: str) -> TagFormat:
         try:
             return infer_tagged(path, self._data, like=self._like)
         except NoSentence as error:
-            self._whole(path, str(error))
+            self.report.unreadable(path, str(error))
             for _ in read_raw(path, error.found, self._told(path)):
                 pass
             raise
         except SchemeError as error:
-            self._whole(path, str(error))
+            self.report.unreadable(path, str(error))
             # What is odd is listed by the scheme that most files have.
             return infer_tagged(path, replace(self._data, scheme="bio"), like=self._like)
 
@@ -235,14 +234,7 @@ class _Check:
                 self._add("warning", "conflict", path, line, what)
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
-        self.report.problems.append(Problem(severity=severity, kind=kind, path=path, line=line, message=message))
-
-    def _whole(self, path: str, message: str) -> None:
-        """A DataError that ended the reading of a file, its place taken off the message."""
-        place = re.match(re.escape(path) + r"(?::(\d+))?: ", message)
-        line, text = (int(place[1] or 0), message[place.end() :]) if place else (0, message)
-        if not any((one.path, one.line, one.message) == (path, line, text) for one in self.report.problems):
-            self._add("error", "unreadable", path, line, text)
+        self.report.add(severity, kind, path, line, message)
 
 
 class _Layer:
