@@ -74,9 +74,9 @@ def test_at_once_and_by_steps_agree(case):
     want = made.nats(pairs)
 
     def by_steps(x_BTE, e_BP, memory, starts, lengths_B):
-        return made._by_steps(x_BTE, e_BP, memory, starts)
+        return made.writing._by_steps(x_BTE, e_BP, memory, starts)
 
-    made._at_once = by_steps
+    made.writing._at_once = by_steps
     torch.testing.assert_close(made.nats(pairs), want, rtol=0, atol=1e-5)
 
 

@@ -15,10 +15,11 @@ from gatework.nn.losses import Loss, balanced_class_weights
 from gatework.nn.network import Logits, Network
 from gatework.nn.next_token import NextToken
 from gatework.nn.ngrams import NgramBag
+from gatework.nn.pairs import Pairs
 from gatework.nn.patch import Patch, patch_torch
 from gatework.nn.pooling import Pooling
 from gatework.nn.recurrent import Direction, RecurrentStack, StackState, detach_state
-from gatework.nn.seq2seq import Pairs, Seq2Seq
+from gatework.nn.seq2seq import Seq2Seq
 from gatework.nn.tagger import Tagger
 from gatework.nn.tensors import TensorBatch, to_tensors
 from gatework.nn.trunk import Trunk

@@ -16,7 +16,7 @@ embedding, V outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,39 +25,17 @@ from torch import Tensor, nn
 
 from gatework.core.architecture import Architecture
 from gatework.core.errors import ConfigError
-from gatework.nn.attending import Attending, Memory
 from gatework.nn.dropout import check_chance, dropout, locked_dropout, word_dropout
 from gatework.nn.embedding import Embedding
 from gatework.nn.next_token import log_shares
-from gatework.nn.recurrent import Direction, RecurrentStack
+from gatework.nn.pairs import Pairs, Seen
+from gatework.nn.recurrent import RecurrentStack
+from gatework.nn.recurrent_writer import RecurrentWriter
 from gatework.nn.softmax import nats_each, softmax_nats
 from gatework.nn.weights import load_arrays, to_arrays
 
 LEAST = 1e-20
 """Added to the probability of a copy before its logarithm."""
-
-
-class Pairs(NamedTuple):
-    """Sources and targets that go through the network together; past each length anything may stand."""
-
-    source_BS: Tensor
-    source_lengths_B: Tensor
-    read_BT: Tensor
-    """The end, and then the target but for its end."""
-    wanted_BT: Tensor
-    """The target with its end."""
-    lengths_B: Tensor
-    """Of targets with their ends."""
-
-
-class Seen(NamedTuple):
-    """What a writer made of some pairs."""
-
-    o_BTE: Tensor
-    a_BTS: Tensor | None
-    """Where it looked; None without attention."""
-    copies_BTX: Tensor | None
-    """What the copy gate reads; None without copying."""
 
 
 class Seq2Seq(nn.Module):
@@ -91,10 +69,6 @@ class Seq2Seq(nn.Module):
         writer = architecture.writer
         if writer is None:
             raise ConfigError("the architecture has no head sequence.")
-        if writer.stepwise and (variational_dropout or zoneout):
-            raise ConfigError(
-                "model.variational_dropout and model.zoneout do not go with input_feeding and coverage. Set them to 0."
-            )
         self.architecture, self.writer = architecture, writer
         self.dropout = check_chance("model.dropout", dropout)
         self.output_dropout = check_chance(
@@ -124,16 +98,9 @@ class Seq2Seq(nn.Module):
         )
         memory = self.encoder.outputs
         self.target = self.embedding if writer.shared else Embedding(a.outputs, writer.embedding, sparse=False)
-        self.layers = nn.ModuleList(
-            RecurrentStack(writer.cell, writer.inputs(layer, memory), writer.units, **recurrence)
-            for layer in range(writer.layers)
+        self.writing = RecurrentWriter(
+            writer, memory, dropout=dropout, output_dropout=self.output_dropout, recurrence=recurrence
         )
-        self.cell = self._direction(0).cell
-        self.parts = tuple(field.partition("_")[0] for field in self.cell.State._fields)
-        self.bridges = nn.ModuleList(nn.Linear(memory, writer.units) for _ in range(writer.layers) for _ in self.parts)
-        """Of layer 0 for each part of the state, then of layer 1 ..."""
-        self.attending = None if writer.attention == "none" else Attending(writer, memory)
-        self.output = nn.Linear(writer.units + memory, writer.embedding)
         self.copy = nn.Linear(memory + writer.units + writer.embedding, 1) if writer.copy else None
         self.table = None if writer.tied else Embedding(a.outputs, writer.embedding, sparse=False)
         self.bias = nn.Parameter(log_shares(a.outputs, counts_V))
@@ -148,12 +115,9 @@ class Seq2Seq(nn.Module):
         m_BSP = self._encode(pairs)
         real_BS = torch.arange(m_BSP.shape[1]) < pairs.source_lengths_B[:, None]
         e_BP = _summary(m_BSP, pairs.source_lengths_B, both=self.architecture.encoder.bidirectional)
-        memory = None if self.attending is None else self.attending.remember(m_BSP, real_BS)
         x_BTE = self._vectors(self.target, pairs.read_BT)
-        starts = self._starts(e_BP)
-        if self.writer.stepwise:
-            return self._by_steps(x_BTE, e_BP, memory, starts)
-        return self._at_once(x_BTE, e_BP, memory, starts, pairs.lengths_B)
+        seen: Seen = self.writing(x_BTE, m_BSP, e_BP, real_BS, pairs.lengths_B)
+        return seen
 
     def loss(self, pairs: Pairs) -> Tensor:
         """Sum over the tokens of -log p, smoothed, with gradients."""
@@ -192,59 +156,6 @@ class Seq2Seq(nn.Module):
         x_BTE: Tensor = table(word_dropout(ids_BT, self.word_dropout, self.training))
         return locked_dropout(x_BTE, self.embedding_dropout, self.training)
 
-    def _direction(self, layer: int) -> Direction:
-        stack: Any = self.layers[layer]
-        direction: Direction = stack.first_directions()[0]
-        return direction
-
-    def _starts(self, e_BP: Tensor) -> list[Any]:
-        """The state of each layer before the first step."""
-        parts = [torch.tanh(bridge(e_BP)) for bridge in self.bridges]
-        step = len(self.parts)
-        return [self.cell.State(*parts[at : at + step]) for at in range(0, len(parts), step)]
-
-    def _at_once(
-        self, x_BTE: Tensor, e_BP: Tensor, memory: Memory | None, starts: list[Any], lengths_B: Tensor
-    ) -> Seen:
-        """Layer after layer, each over all steps."""
-        y_BTH, _ = self.layers[0](x_BTE, lengths_B=lengths_B, state=((starts[0],),))
-        if memory is None or self.attending is None:
-            c_BTP, a_BTS = e_BP[:, None].expand(-1, x_BTE.shape[1], -1), None
-        else:
-            c_BTP, a_BTS = self.attending(y_BTH, memory)
-        for layer, start in zip(list(self.layers)[1:], starts[1:], strict=True):
-            inputs = torch.cat([dropout(y_BTH, self.dropout, self.training), c_BTP], 2)
-            y_BTH, _ = layer(inputs, lengths_B=lengths_B, state=((start,),))
-        return self._seen(y_BTH, c_BTP, a_BTS, x_BTE)
-
-    def _by_steps(self, x_BTE: Tensor, e_BP: Tensor, memory: Memory | None, states: list[Any]) -> Seen:
-        """Step after step, each through all layers."""
-        params = [self._direction(layer).weights() for layer in range(len(self.layers))]
-        o_BE = x_BTE.new_zeros(len(x_BTE), self.writer.embedding)
-        covered_BS = None if memory is None or not self.writer.coverage else torch.zeros_like(memory.real_BS * 1.0)
-        found: list[Seen] = []
-        for x_BE in x_BTE.unbind(1):
-            y_BH = torch.cat([x_BE, o_BE], 1) if self.writer.input_feeding else x_BE
-            c_BP, a_BTS = e_BP, None
-            for layer, own in enumerate(params):
-                if layer:
-                    y_BH = torch.cat([dropout(y_BH, self.dropout, self.training), c_BP], 1)
-                states[layer] = self.cell.step(torch, y_BH, states[layer], own)
-                y_BH = states[layer][0]
-                if not layer and memory is not None and self.attending is not None:
-                    c_BTP, a_BTS = self.attending(y_BH[:, None], memory, covered_BS)
-                    c_BP = c_BTP[:, 0]
-                    covered_BS = None if covered_BS is None else covered_BS + a_BTS[:, 0]
-            found.append(self._seen(y_BH[:, None], c_BP[:, None], a_BTS, x_BE[:, None]))
-            o_BE = found[-1].o_BTE[:, 0]
-        whole: list[Any] = [None if part[0] is None else torch.cat(part, 1) for part in zip(*found, strict=True)]
-        return Seen(*whole)
-
-    def _seen(self, y_BTH: Tensor, c_BTP: Tensor, a_BTS: Tensor | None, x_BTE: Tensor) -> Seen:
-        o_BTE = torch.tanh(self.output(torch.cat([dropout(y_BTH, self.dropout, self.training), c_BTP], 2)))
-        copies_BTX = torch.cat([c_BTP, y_BTH, x_BTE], 2) if self.copy is not None else None
-        return Seen(dropout(o_BTE, self.output_dropout, self.training), a_BTS, copies_BTX)
-
     def _log_p(self, o_NE: Tensor) -> Tensor:
         """What the table says, (N, V)."""
         logits_NV = nn.functional.linear(o_NE, self.table_VE, self.bias).float()
@@ -263,22 +174,12 @@ class Seq2Seq(nn.Module):
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter under its name in a bundle (see `core.architecture`)."""
         yield "embedding.weight", self.embedding.weight
-        for name, weight in self.encoder.weights():
-            yield f"encoder.{name}", weight
+        for name, parameter in self.encoder.weights():
+            yield f"encoder.{name}", parameter
         if not self.writer.shared:
             yield "writer.embedding.weight", self.target.weight
-        bridges: Iterator[Any] = iter(self.bridges)
-        for layer in range(len(self.layers)):
-            for parameter, weight in self._direction(layer).named_parameters():
-                yield f"writer.{layer}.{parameter}", weight
-            for part in self.parts:
-                bridge = next(bridges)
-                yield f"writer.bridge.{layer}.{part}.weight", bridge.weight
-                yield f"writer.bridge.{layer}.{part}.bias", bridge.bias
-        for name, weight in [] if self.attending is None else self.attending.named_parameters():
-            yield f"writer.attention.{name}", weight
-        yield "writer.output.weight", self.output.weight
-        yield "writer.output.bias", self.output.bias
+        for name, parameter in self.writing.named_weights():
+            yield f"writer.{name}", parameter
         if self.copy is not None:
             yield "writer.copy.weight", self.copy.weight
             yield "writer.copy.bias", self.copy.bias

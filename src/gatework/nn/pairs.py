@@ -1,0 +1,33 @@
+"""Sources and targets as tensors, and what a writer makes of them.
+
+B pairs, S places of a source, T steps of a target (the end counted), E embedding, X width of what the copy gate reads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Pairs(NamedTuple):
+    """Sources and targets that go through the network together; past each length anything may stand."""
+
+    source_BS: Tensor
+    source_lengths_B: Tensor
+    read_BT: Tensor
+    """The end, and then the target but for its end."""
+    wanted_BT: Tensor
+    """The target with its end."""
+    lengths_B: Tensor
+    """Of targets with their ends."""
+
+
+class Seen(NamedTuple):
+    """What a writer made of some pairs."""
+
+    o_BTE: Tensor
+    a_BTS: Tensor | None
+    """Where it looked; None without attention."""
+    copies_BTX: Tensor | None
+    """What the copy gate reads; None without copying."""
