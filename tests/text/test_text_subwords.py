@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from gatework.core.errors import DataError, MissingExtraError
 from gatework.text.normalise import Normaliser
 from gatework.text.subwords import (
+    LONGEST_LINE,
     LONGEST_RUN,
     Bpe,
     SubwordUnit,
@@ -26,6 +29,13 @@ tokenizers = pytest.importorskip("tokenizers", reason="tokenizers (extra train) 
 CHINESE = "今天的天气真的很好我们去北京大学吧这部电影非常好看导演很棒"
 ENGLISH = ["the", "quick", "brown", "fox", "don't", "isn't", "running", "runner", "run", "unbelievable", "believable"]
 EMOJI = ["👍🏽", "👨‍👩‍👧", "🇨🇳", "❤️", "！", "...", "2024", "3.5"]
+
+
+RUNS = SubwordUnit(Bpe([], []), Normaliser(lowercase=True, fold_width=True)).runs
+
+
+def counted(texts):
+    return Counter(chain.from_iterable(map(RUNS, texts)))
 
 
 def mixed(rng, length):
@@ -151,18 +161,30 @@ def test_unigram_by_hand():
 
 
 def test_training_draws_and_refuses(corpus):
-    runs = SubwordUnit(Bpe([], []), Normaliser(lowercase=True, fold_width=True)).runs
-    model = train_subwords("bpe", corpus, pieces=120, runs=runs)
+    counts = counted(corpus)
+    model = train_subwords("bpe", counts, pieces=120)
     assert 60 < len(model.pieces) <= 120
-    again = [train_subwords("bpe", corpus, pieces=120, runs=runs).to_json() for _ in range(3)]
+    again = [train_subwords("bpe", counts, pieces=120).to_json() for _ in range(3)]
     assert again[0] == again[1] == again[2] == model.to_json()
-    with pytest.raises(DataError, match=r"No text to learn a 'bpe' model from|failed"):
-        train_subwords("bpe", ["", " "], pieces=100, runs=runs)
+    with pytest.raises(DataError, match=r"No text to learn a 'bpe' model from"):
+        train_subwords("bpe", counted(["", " "]), pieces=100)
     with pytest.raises(DataError, match="'unigram' model"):
-        train_subwords("unigram", [""], pieces=100, runs=runs)
+        train_subwords("unigram", {}, pieces=100)
+
+
+def test_counted_runs_train_what_the_texts_train(corpus):
+    counts = counted(corpus)
+    assert max(counts.values()) > LONGEST_LINE
+    from tokenizers import models, pre_tokenizers, trainers
+
+    peer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
+    peer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=["<unk>"], show_progress=False)
+    peer.train_from_iterator((" ".join(RUNS(text)) for text in corpus), trainer)
+    assert train_subwords("bpe", counts, pieces=120).to_json() == subwords_from_tokenizer(peer).to_json()
 
 
 def test_training_says_which_extra_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gatework\[train\]'"):
-        train_subwords("bpe", ["a"], pieces=10, runs=str.split)
+        train_subwords("bpe", {"a": 1}, pieces=10)

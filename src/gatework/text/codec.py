@@ -25,6 +25,7 @@ T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longe
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -140,8 +141,8 @@ class TextCodec:
             runs = SubwordUnit(_NOTHING, normalise).runs
             every = texts() if unlabelled is None else chain(texts(), unlabelled())
             drawn = draw(every, SUBWORD_TEXTS, rng or np.random.default_rng(0))
-            cleaned = (blank_break_tags(text) for text in drawn)
-            subwords = train_subwords(unit, cleaned, pieces=settings.subwords, runs=runs)
+            counted = Counter(chain.from_iterable(runs(blank_break_tags(text)) for text in drawn))
+            subwords = train_subwords(unit, counted, pieces=settings.subwords)
         package = segmenter() if unit == "zh-word" else ""
         cutter = _cutter(unit, normalise, subwords, package)
         counts, table = count_texts(

@@ -113,7 +113,7 @@ class RunningCodec:
         """Learn the tokens of training texts.
 
         Args:
-            texts: gives the texts, afresh at every call; read once, for subwords twice, and never held.
+            texts: gives the texts; read once, and never held.
             settings: the `[input]` of a recipe.
         Raises: ConfigError: the unit is none for running text. DataError: too little text for a subword model.
         """
@@ -122,11 +122,11 @@ class RunningCodec:
             raise ConfigError(f"input.unit {unit!r} is none of running text. Use one of {', '.join(UNITS)}.")
         if unit == "word" and settings.byte_fallback:
             raise ConfigError("input.byte_fallback cannot tell where words end. Use the unit char, bpe or unigram.")
-        subwords = None
+        subwords, counts = None, _count(map(fold, texts()), unit)
         if unit in SUBWORD_UNITS:
-            subwords = train_subwords(unit, map(fold, texts()), pieces=settings.subwords, runs=_runs)
-        cut = partial(_surfaces, unit, subwords)
-        counts = _count(texts(), fold, cut)
+            runs = _spread(counts, _marked)
+            subwords = train_subwords(unit, runs, pieces=settings.subwords)
+            counts = _spread(counts, partial(_pieces, subwords))
         whole: dict[Token, int] = {token: count for token, count in counts.items() if count >= settings.min_count}
         if unit == "word":
             whole = {token: count for token, count in whole.items() if len(str(token)) <= LONGEST}
@@ -272,11 +272,6 @@ def _folded(text: str, *, lowercase: bool, fold_width: bool) -> str:
     return text.lower() if lowercase else text
 
 
-def _runs(text: str) -> list[str]:
-    """What a subword model is trained on."""
-    return [run for chunk in _CHUNK.findall(text) for run in _marked(chunk)]
-
-
 def _marked(chunk: str) -> list[str]:
     """A chunk for the model: blanks marked, at most LONGEST_RUN characters each; none for other white space."""
     if chunk == MARK or (chunk.isspace() and chunk != " "):
@@ -291,20 +286,26 @@ def _pieces(subwords: Subwords, chunk: str) -> list[str]:
     return [piece.replace(MARK, " ") for run in runs for piece in subwords.split(run)] if runs else [chunk]
 
 
-def _surfaces(unit: str, subwords: Subwords | None, text: str) -> Iterable[str]:
-    """A folded text cut into what is counted."""
-    if subwords is not None:
-        return (piece for chunk in _CHUNK.findall(text) for piece in _pieces(subwords, chunk))
-    return text if unit == "char" else _WORD.findall(text)
-
-
-def _count(texts: Iterable[str], fold: Callable[[str], str], cut: Callable[[str], Iterable[str]]) -> Counter[str]:
+def _count(texts: Iterable[str], unit: str) -> Counter[str]:
+    """Characters, words, or for subwords chunks of folded texts."""
+    cut: Callable[[str], Iterable[str]] = str
+    if unit != "char":
+        cut = (_CHUNK if unit in SUBWORD_UNITS else _WORD).findall
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(cut(fold(text)))
+        counts.update(cut(text))
         if len(counts) > MOST_COUNTED:
             counts = Counter({token: count for token, count in counts.items() if count > 1})
     return counts
+
+
+def _spread(counts: Mapping[str, int], cut: Callable[[str], Iterable[str]]) -> Counter[str]:
+    """Counts of the parts that counted strings are cut into: each is cut once, however often it occurs."""
+    parts: Counter[str] = Counter()
+    for whole, count in counts.items():
+        for part in cut(whole):
+            parts[part] += count
+    return parts
 
 
 def _with_bytes(counts: Mapping[str, int], known: set[Token]) -> list[Token]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -29,6 +29,8 @@ LONGEST_RUN = 48
 """Characters of a run that are cut together."""
 MOST_PIECES = 1 << 20
 MOST_CACHED = 1 << 16
+LONGEST_LINE = 256
+"""Runs of a line that a trainer reads."""
 
 _UNKNOWN = "<unk>"
 _CLUSTER = re.compile(rf"(?s).[{MARKS}]*")
@@ -189,14 +191,13 @@ class SubwordUnit(Unit):
         return bounds if len(bounds) == len(whole) else [(0, len(surface))] * len(whole)
 
 
-def train_subwords(kind: str, texts: Iterable[str], *, pieces: int, runs: Callable[[str], Sequence[str]]) -> Subwords:
+def train_subwords(kind: str, counts: Mapping[str, int], *, pieces: int) -> Subwords:
     """Learn a model of at most about `pieces` pieces.
 
     Args:
         kind: "bpe" or "unigram".
-        texts: to learn from, read once.
+        counts: how often the texts have each run, as `SubwordUnit.runs` or `running` cut them; without white space.
         pieces: its size; the alphabet takes at most three quarters of it.
-        runs: cuts a text as `SubwordUnit.runs` does.
     Raises: MissingExtraError: `tokenizers` is not installed. DataError: the texts are too few to learn from.
     """
     try:
@@ -212,26 +213,24 @@ def train_subwords(kind: str, texts: Iterable[str], *, pieces: int, runs: Callab
         tokenizer = tokenizers.Tokenizer(models.Unigram())
         trainer = trainers.UnigramTrainer(unk_token=_UNKNOWN, **options)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    seen = False
-
-    def lines() -> Iterable[str]:
-        nonlocal seen
-        for text in texts:
-            line = " ".join(runs(text))
-            seen = seen or bool(line)
-            yield line
-
+    if not counts:
+        raise DataError(f"No text to learn a {kind!r} model from. Give training texts that are not all empty.")
     try:
-        tokenizer.train_from_iterator(lines(), trainer)
+        tokenizer.train_from_iterator(_repeated(counts), trainer)
     except Exception as error:
         raise DataError(
             f"Training a {kind!r} model of {pieces} pieces failed: {error}. "
             f"Set input.subwords lower, or input.unit to 'word' or 'char'."
         ) from error
-    if not seen:
-        raise DataError(f"No text to learn a {kind!r} model from. Give training texts that are not all empty.")
     model = subwords_from_tokenizer(tokenizer)
     return model.rounded() if isinstance(model, Unigram) else model
+
+
+def _repeated(counts: Mapping[str, int]) -> Iterator[str]:
+    """Lines that hold each run as often as it was counted: `tokenizers` takes no counts."""
+    for run, count in counts.items():
+        for start in range(0, count, LONGEST_LINE):
+            yield " ".join([run] * min(LONGEST_LINE, count - start))
 
 
 def subwords_from_tokenizer(tokenizer: Any) -> Subwords:
