@@ -108,6 +108,25 @@ def test_steps_equal_the_whole_sequence(name, rng):
 
 
 @EVERY_CELL
+def test_gates_as_they_acted_give_the_new_state(name, rng):
+    cell = CELLS[name]
+    case = random_case(name, rng, 2, 3, 4, 5)
+    before, params = case.cell_state, cell.params(case.params)
+    after, gates = cell.look(np, case.x_TBI[0], before, params)
+    assert len(gates) == len(cell.gates)
+    shut = dict(zip(cell.gates, gates, strict=True))
+    assert all(np.all((value > 0) & (value < 1)) for gate, value in shut.items() if gate in "ifozr")
+    assert all(np.all(np.abs(value) < 1) for gate, value in shut.items() if gate in "gn")
+    if "g" in shut:
+        forget = shut.get("f", 1 - shut["i"])
+        np.testing.assert_allclose(after.c_BH, forget * before.c_BH + shut["i"] * shut["g"], rtol=1e-14)
+    elif "n" in shut:
+        np.testing.assert_allclose(after.h_BH, (1 - shut["z"]) * shut["n"] + shut["z"] * before.h_BH, rtol=1e-14)
+    else:
+        np.testing.assert_array_equal(after.h_BH, shut["h"])
+
+
+@EVERY_CELL
 @EITHER_WAY
 def test_alone_equals_padded_batch(name, reverse, rng):
     case = random_case(name, rng, 8, 5, 4, 6)

@@ -1,6 +1,6 @@
 """The equations of each recurrent cell, once, for NumPy and torch arrays alike.
 
-Adding a cell: one file here with `step`, its state and its parameter shapes, and one line in `CELLS`.
+Adding a cell: one file here with `look`, its state and its parameter shapes, and one line in `CELLS`.
 """
 
 from __future__ import annotations

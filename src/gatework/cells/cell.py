@@ -1,6 +1,6 @@
 """What a cell is, and the few array helpers the cells share.
 
-A cell states its equation once, as `step(xp, x, state, params)`, for NumPy and torch arrays alike: `xp` is the module
+A cell states its equation once, as `look(xp, x, state, params)`, for NumPy and torch arrays alike: `xp` is the module
 `numpy` or `torch`. Training's variants, the runtime's fallback and the readable reference are this one function.
 
 T time, B batch, I inputs, H units, P projection, G = gates x H, packed in the cell's gate order.
@@ -20,6 +20,8 @@ Array = Any
 Module = Any
 """The module `numpy` or `torch`."""
 
+Gates = tuple[Array, ...]
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -29,8 +31,9 @@ class Cell:
 
     name: str
     """Its name in `CELLS`, in recipes and in bundles."""
-    step: Callable[[Module, Array, Any, Any], Any]
-    """`step(xp, x_BI, state, params) -> state`: every sequence one time step on; `state` is left as it was."""
+    look: Callable[[Module, Array, Any, Any], tuple[Any, Gates]]
+    """`look(xp, x_BI, state, params) -> state, gates`: as `step`, with the gates as they acted, (B, H) each, in the
+    order of `gates`: squashed already, so that i, f, o, r and z lie between 0 and 1, g and n between -1 and 1."""
     State: type[Any]
     """NamedTuple of what is carried from step to step; its first field is the output."""
     Params: type[Any]
@@ -41,6 +44,10 @@ class Cell:
     """`shapes(inputs, units, projection)` of the parameters; read through `parameters`."""
     projects: bool = False
     """Whether the output is a projection of the units, of its own width."""
+
+    def step(self, xp: Module, x_BI: Array, state: Any, params: Any) -> Any:
+        """Every sequence one time step on; `state` is left as it was."""
+        return self.look(xp, x_BI, state, params)[0]
 
     def parameters(self, inputs: int, units: int, projection: int = 0) -> Shapes:
         """Shape of each parameter, by name, in the order of `Params`.

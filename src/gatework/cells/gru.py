@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.core.gates import GRU_GATES
 
 
@@ -33,13 +33,13 @@ class GRUParams(NamedTuple):
     """d above: the bias beside the recurrent product."""
 
 
-def step(xp: Module, x_BI: Array, state: GRUState, p: GRUParams) -> GRUState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(xp: Module, x_BI: Array, state: GRUState, p: GRUParams) -> tuple[GRUState, Gates]:
+    """See `Cell.look`."""
     xr_BH, xz_BH, xn_BH = split_gates(x_BI @ p.w_GI.T + p.b_G, 3)
     hr_BH, hz_BH, hn_BH = split_gates(state.h_BH @ p.r_GH.T + p.rb_G, 3)
     r_BH, z_BH = sigmoid(xp, xr_BH + hr_BH), sigmoid(xp, xz_BH + hz_BH)
     n_BH = xp.tanh(xn_BH + r_BH * hn_BH)
-    return GRUState(h_BH=(1.0 - z_BH) * n_BH + z_BH * state.h_BH)
+    return GRUState(h_BH=(1.0 - z_BH) * n_BH + z_BH * state.h_BH), (r_BH, z_BH, n_BH)
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
@@ -48,4 +48,4 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
     return {"w_GI": (packed, inputs), "r_GH": (packed, units), "b_G": (packed,), "rb_G": (packed,)}
 
 
-GRU = Cell(name="gru", step=step, State=GRUState, Params=GRUParams, gates=GRU_GATES, shapes=shapes)
+GRU = Cell(name="gru", look=look, State=GRUState, Params=GRUParams, gates=GRU_GATES, shapes=shapes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.cells.gru import GRUState
 from gatework.core.gates import GRU_GATES
 
@@ -25,14 +25,14 @@ class GRUResetBeforeParams(NamedTuple):
     b_G: Array
 
 
-def step(xp: Module, x_BI: Array, state: GRUState, p: GRUResetBeforeParams) -> GRUState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(xp: Module, x_BI: Array, state: GRUState, p: GRUResetBeforeParams) -> tuple[GRUState, Gates]:
+    """See `Cell.look`."""
     gates = 2 * state.h_BH.shape[1]
     xr_BH, xz_BH, xn_BH = split_gates(x_BI @ p.w_GI.T + p.b_G, 3)
     hr_BH, hz_BH = split_gates(state.h_BH @ p.r_GH[:gates].T, 2)
     r_BH, z_BH = sigmoid(xp, xr_BH + hr_BH), sigmoid(xp, xz_BH + hz_BH)
     n_BH = xp.tanh(xn_BH + (r_BH * state.h_BH) @ p.r_GH[gates:].T)
-    return GRUState(h_BH=(1.0 - z_BH) * n_BH + z_BH * state.h_BH)
+    return GRUState(h_BH=(1.0 - z_BH) * n_BH + z_BH * state.h_BH), (r_BH, z_BH, n_BH)
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
@@ -41,5 +41,5 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
 
 
 GRU_RESET_BEFORE = Cell(
-    name="gru-reset-before", step=step, State=GRUState, Params=GRUResetBeforeParams, gates=GRU_GATES, shapes=shapes
+    name="gru-reset-before", look=look, State=GRUState, Params=GRUResetBeforeParams, gates=GRU_GATES, shapes=shapes
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.core.gates import LSTM_GATES
 
 
@@ -30,12 +30,14 @@ class LSTMParams(NamedTuple):
     b_G: Array
 
 
-def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMParams) -> LSTMState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(xp: Module, x_BI: Array, state: LSTMState, p: LSTMParams) -> tuple[LSTMState, Gates]:
+    """See `Cell.look`."""
     z_BG = x_BI @ p.w_GI.T + state.h_BH @ p.r_GH.T + p.b_G
-    i_BH, f_BH, g_BH, o_BH = split_gates(z_BG, 4)
-    c_BH = sigmoid(xp, f_BH) * state.c_BH + sigmoid(xp, i_BH) * xp.tanh(g_BH)
-    return LSTMState(h_BH=sigmoid(xp, o_BH) * xp.tanh(c_BH), c_BH=c_BH)
+    zi_BH, zf_BH, zg_BH, zo_BH = split_gates(z_BG, 4)
+    i_BH, f_BH, o_BH = (sigmoid(xp, z_BH) for z_BH in (zi_BH, zf_BH, zo_BH))
+    g_BH = xp.tanh(zg_BH)
+    c_BH = f_BH * state.c_BH + i_BH * g_BH
+    return LSTMState(h_BH=o_BH * xp.tanh(c_BH), c_BH=c_BH), (i_BH, f_BH, g_BH, o_BH)
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
@@ -43,4 +45,4 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
     return {"w_GI": (4 * units, inputs), "r_GH": (4 * units, units), "b_G": (4 * units,)}
 
 
-LSTM = Cell(name="lstm", step=step, State=LSTMState, Params=LSTMParams, gates=LSTM_GATES, shapes=shapes)
+LSTM = Cell(name="lstm", look=look, State=LSTMState, Params=LSTMParams, gates=LSTM_GATES, shapes=shapes)

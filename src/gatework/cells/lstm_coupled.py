@@ -10,20 +10,20 @@ B batch, I inputs, H units, G = 3H.  Source: Greff et al., "LSTM: A Search Space
 
 from __future__ import annotations
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.cells.lstm import LSTMParams, LSTMState
 from gatework.core.gates import LSTM_GATES
 
 GATES = tuple(gate for gate in LSTM_GATES if gate != "f")
 
 
-def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMParams) -> LSTMState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(xp: Module, x_BI: Array, state: LSTMState, p: LSTMParams) -> tuple[LSTMState, Gates]:
+    """See `Cell.look`."""
     z_BG = x_BI @ p.w_GI.T + state.h_BH @ p.r_GH.T + p.b_G
     zi_BH, zg_BH, zo_BH = split_gates(z_BG, 3)
-    i_BH = sigmoid(xp, zi_BH)
-    c_BH = (1.0 - i_BH) * state.c_BH + i_BH * xp.tanh(zg_BH)
-    return LSTMState(h_BH=sigmoid(xp, zo_BH) * xp.tanh(c_BH), c_BH=c_BH)
+    i_BH, g_BH, o_BH = sigmoid(xp, zi_BH), xp.tanh(zg_BH), sigmoid(xp, zo_BH)
+    c_BH = (1.0 - i_BH) * state.c_BH + i_BH * g_BH
+    return LSTMState(h_BH=o_BH * xp.tanh(c_BH), c_BH=c_BH), (i_BH, g_BH, o_BH)
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
@@ -31,4 +31,4 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
     return {"w_GI": (3 * units, inputs), "r_GH": (3 * units, units), "b_G": (3 * units,)}
 
 
-LSTM_COUPLED = Cell(name="lstm-coupled", step=step, State=LSTMState, Params=LSTMParams, gates=GATES, shapes=shapes)
+LSTM_COUPLED = Cell(name="lstm-coupled", look=look, State=LSTMState, Params=LSTMParams, gates=GATES, shapes=shapes)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.cells.lstm import LSTMState
 from gatework.cells.lstm import shapes as plain_shapes
 from gatework.core.gates import LSTM_GATES
@@ -35,14 +35,16 @@ class LSTMLayerNormParams(NamedTuple):
     bc_H: Array
 
 
-def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMLayerNormParams) -> LSTMState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(xp: Module, x_BI: Array, state: LSTMState, p: LSTMLayerNormParams) -> tuple[LSTMState, Gates]:
+    """See `Cell.look`."""
     wx_BG, rh_BG = x_BI @ p.w_GI.T, state.h_BH @ p.r_GH.T
     z_BG = p.gx_G * normalise(xp, wx_BG) + p.gr_G * normalise(xp, rh_BG) + p.b_G
-    i_BH, f_BH, g_BH, o_BH = split_gates(z_BG, 4)
-    c_BH = sigmoid(xp, f_BH) * state.c_BH + sigmoid(xp, i_BH) * xp.tanh(g_BH)
-    h_BH = sigmoid(xp, o_BH) * xp.tanh(p.gc_H * normalise(xp, c_BH) + p.bc_H)
-    return LSTMState(h_BH=h_BH, c_BH=c_BH)
+    zi_BH, zf_BH, zg_BH, zo_BH = split_gates(z_BG, 4)
+    i_BH, f_BH, o_BH = (sigmoid(xp, z_BH) for z_BH in (zi_BH, zf_BH, zo_BH))
+    g_BH = xp.tanh(zg_BH)
+    c_BH = f_BH * state.c_BH + i_BH * g_BH
+    h_BH = o_BH * xp.tanh(p.gc_H * normalise(xp, c_BH) + p.bc_H)
+    return LSTMState(h_BH=h_BH, c_BH=c_BH), (i_BH, f_BH, g_BH, o_BH)
 
 
 def normalise(xp: Module, a_BN: Array) -> Array:
@@ -59,5 +61,5 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
 
 
 LSTM_LAYERNORM = Cell(
-    name="lstm-layernorm", step=step, State=LSTMState, Params=LSTMLayerNormParams, gates=LSTM_GATES, shapes=shapes
+    name="lstm-layernorm", look=look, State=LSTMState, Params=LSTMLayerNormParams, gates=LSTM_GATES, shapes=shapes
 )

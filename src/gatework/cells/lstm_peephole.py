@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.cells.lstm import LSTMState
 from gatework.cells.lstm import shapes as plain_shapes
 from gatework.core.gates import LSTM_GATES
@@ -30,15 +30,16 @@ class LSTMPeepholeParams(NamedTuple):
     po_H: Array
 
 
-def step(xp: Module, x_BI: Array, state: LSTMState, p: LSTMPeepholeParams) -> LSTMState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(xp: Module, x_BI: Array, state: LSTMState, p: LSTMPeepholeParams) -> tuple[LSTMState, Gates]:
+    """See `Cell.look`."""
     z_BG = x_BI @ p.w_GI.T + state.h_BH @ p.r_GH.T + p.b_G
     zi_BH, zf_BH, zg_BH, zo_BH = split_gates(z_BG, 4)
     i_BH = sigmoid(xp, zi_BH + p.pi_H * state.c_BH)
     f_BH = sigmoid(xp, zf_BH + p.pf_H * state.c_BH)
-    c_BH = f_BH * state.c_BH + i_BH * xp.tanh(zg_BH)
+    g_BH = xp.tanh(zg_BH)
+    c_BH = f_BH * state.c_BH + i_BH * g_BH
     o_BH = sigmoid(xp, zo_BH + p.po_H * c_BH)
-    return LSTMState(h_BH=o_BH * xp.tanh(c_BH), c_BH=c_BH)
+    return LSTMState(h_BH=o_BH * xp.tanh(c_BH), c_BH=c_BH), (i_BH, f_BH, g_BH, o_BH)
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
@@ -47,5 +48,5 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
 
 
 LSTM_PEEPHOLE = Cell(
-    name="lstm-peephole", step=step, State=LSTMState, Params=LSTMPeepholeParams, gates=LSTM_GATES, shapes=shapes
+    name="lstm-peephole", look=look, State=LSTMState, Params=LSTMPeepholeParams, gates=LSTM_GATES, shapes=shapes
 )

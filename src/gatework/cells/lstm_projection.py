@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes, sigmoid, split_gates
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes, sigmoid, split_gates
 from gatework.core.gates import LSTM_GATES
 
 
@@ -32,12 +32,16 @@ class LSTMProjectionParams(NamedTuple):
     v_PH: Array
 
 
-def step(xp: Module, x_BI: Array, state: LSTMProjectionState, p: LSTMProjectionParams) -> LSTMProjectionState:
-    """Advance every sequence one time step; `state` is left as it was."""
+def look(
+    xp: Module, x_BI: Array, state: LSTMProjectionState, p: LSTMProjectionParams
+) -> tuple[LSTMProjectionState, Gates]:
+    """See `Cell.look`."""
     z_BG = x_BI @ p.w_GI.T + state.h_BP @ p.r_GP.T + p.b_G
-    i_BH, f_BH, g_BH, o_BH = split_gates(z_BG, 4)
-    c_BH = sigmoid(xp, f_BH) * state.c_BH + sigmoid(xp, i_BH) * xp.tanh(g_BH)
-    return LSTMProjectionState(h_BP=(sigmoid(xp, o_BH) * xp.tanh(c_BH)) @ p.v_PH.T, c_BH=c_BH)
+    zi_BH, zf_BH, zg_BH, zo_BH = split_gates(z_BG, 4)
+    i_BH, f_BH, o_BH = (sigmoid(xp, z_BH) for z_BH in (zi_BH, zf_BH, zo_BH))
+    g_BH = xp.tanh(zg_BH)
+    c_BH = f_BH * state.c_BH + i_BH * g_BH
+    return LSTMProjectionState(h_BP=(o_BH * xp.tanh(c_BH)) @ p.v_PH.T, c_BH=c_BH), (i_BH, f_BH, g_BH, o_BH)
 
 
 def shapes(inputs: int, units: int, projection: int) -> Shapes:
@@ -52,7 +56,7 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
 
 LSTM_PROJECTION = Cell(
     name="lstm-projection",
-    step=step,
+    look=look,
     State=LSTMProjectionState,
     Params=LSTMProjectionParams,
     gates=LSTM_GATES,

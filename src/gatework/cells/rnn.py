@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gatework.cells.cell import Array, Cell, Module, Shapes
+from gatework.cells.cell import Array, Cell, Gates, Module, Shapes
 
 
 class RNNState(NamedTuple):
@@ -27,15 +27,17 @@ class RNNParams(NamedTuple):
     b_G: Array
 
 
-def step(xp: Module, x_BI: Array, state: RNNState, p: RNNParams) -> RNNState:
-    """One time step with tanh."""
-    return RNNState(h_BH=xp.tanh(_preactivation(x_BI, state, p)))
+def look(xp: Module, x_BI: Array, state: RNNState, p: RNNParams) -> tuple[RNNState, Gates]:
+    """See `Cell.look`, with tanh."""
+    h_BH = xp.tanh(_preactivation(x_BI, state, p))
+    return RNNState(h_BH=h_BH), (h_BH,)
 
 
-def step_relu(xp: Module, x_BI: Array, state: RNNState, p: RNNParams) -> RNNState:
-    """One time step with relu; NaN passes through."""
+def look_relu(xp: Module, x_BI: Array, state: RNNState, p: RNNParams) -> tuple[RNNState, Gates]:
+    """See `Cell.look`, with relu; NaN passes through."""
     z_BG = _preactivation(x_BI, state, p)
-    return RNNState(h_BH=xp.where(z_BG <= 0, xp.zeros_like(z_BG), z_BG))
+    h_BH = xp.where(z_BG <= 0, xp.zeros_like(z_BG), z_BG)
+    return RNNState(h_BH=h_BH), (h_BH,)
 
 
 def _preactivation(x_BI: Array, state: RNNState, p: RNNParams) -> Array:
@@ -47,5 +49,5 @@ def shapes(inputs: int, units: int, projection: int) -> Shapes:
     return {"w_GI": (units, inputs), "r_GH": (units, units), "b_G": (units,)}
 
 
-RNN = Cell(name="rnn", step=step, State=RNNState, Params=RNNParams, gates=("h",), shapes=shapes)
-RNN_RELU = Cell(name="rnn-relu", step=step_relu, State=RNNState, Params=RNNParams, gates=("h",), shapes=shapes)
+RNN = Cell(name="rnn", look=look, State=RNNState, Params=RNNParams, gates=("h",), shapes=shapes)
+RNN_RELU = Cell(name="rnn-relu", look=look_relu, State=RNNState, Params=RNNParams, gates=("h",), shapes=shapes)
