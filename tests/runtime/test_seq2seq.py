@@ -6,7 +6,7 @@ import pytest
 from gatework import kernels
 from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.kernels.decoding import END, Search
-from gatework.kernels.decoding_network import Places, begin, step
+from gatework.kernels.decoding_network import Places
 from gatework.runtime import seq2seq
 from language_models import language_architecture, tensor_file
 from oracles.writer import Oracle
@@ -42,9 +42,9 @@ def test_steps_give_what_known_targets_give(case):
     memory = model.encode(SOURCES)
     network = model.decoder.network
     everyone = range(len(SOURCES))
-    places, rows = Places.of(memory, everyone), begin(network, memory, everyone)
+    places, rows = Places.of(memory, everyone), network.begin(memory, everyone)
     for t, read in enumerate([END, 5, 7]):
-        log_p_NV, a_NS, rows = step(network, places, np.full(len(SOURCES), read), rows)
+        log_p_NV, a_NS, rows = network.step(places, np.full(len(SOURCES), read), rows)
         for b, source in enumerate(SOURCES):
             want, looked = oracle.next(source, [5, 7][:t])
             np.testing.assert_allclose(log_p_NV[b], want, atol=5e-5)
@@ -58,7 +58,7 @@ def test_all_tokens_but_padding_share_the_probability(case):
     assert np.exp(oracle.next(SOURCES[0], [4])[0]).sum() == pytest.approx(1.0)
     memory = model.encode(SOURCES[:1])
     network = model.decoder.network
-    log_p_1V = step(network, Places.of(memory, [0]), np.array([END]), begin(network, memory, [0]))[0]
+    log_p_1V = network.step(Places.of(memory, [0]), np.array([END]), network.begin(memory, [0]))[0]
     assert np.exp(log_p_1V.astype(np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
     assert log_p_1V[0, 0] == -np.inf
 

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 
 from gatework.core.errors import ConfigError
-from gatework.kernels import dispatch
-from gatework.kernels.decoding import Hypothesis, Memory, Network, Plan, Search
+from gatework.kernels.decoding import Hypothesis, Memory, Plan, Search
 from gatework.kernels.decoding_definition import decode_one
-from gatework.kernels.decoding_network import known_targets
-from gatework.kernels.generation import MOST_FOLDED
+from gatework.kernels.decoding_network import Network
 from gatework.kernels.layer import Float32
 from gatework.kernels.sampling import Sampling
-from gatework.kernels.step import fold
 
 
 class Decoder:
@@ -26,8 +23,8 @@ class Decoder:
     def __init__(self, network: Network, *, precision: str = "float32") -> None:
         """`precision` is that of products beside those of the layers, which are packed."""
         self.network, self._precision = network, precision
-        self._compiled = all(packed.native is not None for packed in network.layers)
         self._native: Any = None
+        self._made = False
         self._tokens = 0  # written so far, about
         self._folded = False
         self._lock = Lock()
@@ -50,8 +47,9 @@ class Decoder:
         lengths = np.diff(memory.offsets).tolist()
         begun, own = prefixes or [()] * len(memory), seeds or [0] * len(memory)
         plans = [search.plan(*parts) for parts in zip(lengths, begun, own, strict=True)]
-        if self._compiled:
-            found = self._run(memory, search, plans)
+        native = self._ready(len(memory.ids_N) * search.beams)
+        if native is not None:
+            found = self._run(native, memory, search, plans)
         else:
             found = [decode_one(self.network, memory, b, search, plan) for b, plan in enumerate(plans)]
         for hypotheses, plan in zip(found, plans, strict=True):
@@ -61,14 +59,14 @@ class Decoder:
 
     def nats(self, memory: Memory, targets: Sequence[Any]) -> list[Float32]:
         """-log p of each token of a target for each source, and of its end, (T + 1,)."""
-        return known_targets(self.network, memory, targets)
+        return self.network.nats(memory, targets)
 
-    def _run(self, memory: Memory, search: Search, plans: Sequence[Plan]) -> list[list[Hypothesis]]:
+    def _run(self, native: Any, memory: Memory, search: Search, plans: Sequence[Plan]) -> list[list[Hypothesis]]:
         sampling = search.sampling or Sampling()
         options: dict[str, Any] = {name: getattr(sampling, name) for name in sampling.__dataclass_fields__}
         options |= {name: getattr(search, name) for name in search.__dataclass_fields__}
-        layers = memory.start.layers
-        found = self._ready(len(memory.ids_N) * search.beams).run(
+        layers = memory.start.layers if memory.start is not None else ()
+        found = native.run(
             options
             | {
                 "draws": search.sampling is not None,
@@ -90,50 +88,17 @@ class Decoder:
         return [[_hypothesis(one, width) for one in own] for own, width in zip(found, places, strict=True)]
 
     def _ready(self, tokens: int) -> Any:
-        """The compiled decoder. Products with the embedding are kept once more tokens were asked for than it has."""
+        """The compiled decoder, None where NumPy computes.
+
+        Products with the embedding are kept once more tokens were asked for than it has.
+        """
         with self._lock:
             self._tokens += tokens
-            first, rows = self.network.layers[0], len(self.network.embedding_VE)
-            nbytes = rows * 4 * len(first.cell.gates) * first.units
-            folds = self._tokens > rows and nbytes <= MOST_FOLDED and not self.network.input_feeding
-            if self._native is None or folds != self._folded:
-                self._native, self._folded = self._made(folds), folds
+            folds = self.network.foldable and self._tokens > len(self.network.embedding_VE)
+            if not self._made or folds != self._folded:
+                self._native = self.network.compiled(precision=self._precision, folds=folds)
+                self._made, self._folded = True, folds
             return self._native
-
-    def _made(self, folds: bool) -> Any:
-        network, first = self.network, self.network.layers[0]
-        attention = network.attention
-        query = None if attention is None else attention.query_AH
-        keys = 0 if attention is None else network.layers[0].outputs if query is None else len(query)
-
-        def product(weight: Float32, bias: Float32 | None = None) -> Any:
-            rows, width = weight.shape
-            parts = {"w": weight, "b": np.zeros(rows) if bias is None else bias, "r": np.zeros((rows, 0))}
-            arrays = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
-            return dispatch.extension().Packed(
-                "rnn", first.level, self._precision, width, rows, 0, {**arrays, "rb": None, "extra": []}
-            )
-
-        return dispatch.extension().decode.Decoder(
-            {
-                "layers": [packed.native for packed in network.layers],
-                "embedding": np.ascontiguousarray(network.embedding_VE),
-                "table": fold(first, network.embedding_VE).rows_VS if folds else None,
-                "query": None if query is None else product(query),
-                "vector": None if attention is None else _plain(attention.vector_A),
-                "coverage": None if attention is None else _plain(attention.coverage_A),
-                "output": product(network.output_EW, network.output_E),
-                "head": product(network.table_VE, network.bias_V),
-                "copy": _plain(network.copy_W),
-                "copy_bias": network.copy_bias,
-                "input_feeding": network.input_feeding,
-                "keys": keys,
-            }
-        )
-
-
-def _plain(values: Float32 | None) -> Float32 | None:
-    return None if values is None else np.ascontiguousarray(values)
 
 
 def _hypothesis(found: tuple[bytes, float, float, bytes | None, bool], places: int) -> Hypothesis:

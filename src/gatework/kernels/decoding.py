@@ -1,9 +1,9 @@
-"""Targets written from sources: what a writer network needs, what it is asked for, and what comes of it.
+"""Targets written from sources: what is read of them, what a writer is asked for, and what comes of it.
 
     best = Decoder(network).decode(memory, Search(beams=5))     # `kernels.decoder`; of each source its hypotheses
 
-A step reads the newest token of each beginning and gives the probabilities of the next one (`core.writer` has the
-equations). The search goes over steps, for every source on its own:
+A step reads the newest token of each beginning and gives the probabilities of the next one (`decoding_network`). The
+search goes over steps, for every source on its own:
 
     each kept beginning is tried with each token that may come; what comes of it is ranked by log p
     those of the first `beams` that say the end are finished; the first `beams` that do not are kept
@@ -20,8 +20,7 @@ With `sampling` nothing is searched: each of `count` hypotheses is drawn token b
 
 Sources: Wu et al., arXiv:1609.08144 (both penalties of the score); Paulus et al., arXiv:1705.04304 (n-grams).
 
-B sources, N tokens of all of them, S tokens of one, T tokens written, P memory, K keys, V outputs, E embedding,
-H units, A attention.
+B sources, N tokens of all of them, S tokens of one, T tokens written, P memory, K keys.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from gatework.core.errors import ConfigError
 from gatework.kernels.automaton import Lifted
 from gatework.kernels.layer import Float32
 from gatework.kernels.sampling import Sampling
-from gatework.kernels.sequence import Packed
 from gatework.kernels.state import RecurrentState
 
 Int32 = npt.NDArray[np.int32]
@@ -49,56 +47,21 @@ SLACK = 10
 """Tokens that a target may have beyond `max_ratio` times its source."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attention:
-    """How a query is compared with the keys of a `Memory`."""
-
-    query_AH: Float32 | None = None
-    """Additive attention: v . tanh(query q + key + coverage x cov). None: q . key."""
-    vector_A: Float32 | None = None
-    coverage_A: Float32 | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Network:
-    """The weights of a writer, as `core.writer` names them."""
-
-    layers: tuple[Packed, ...]
-    embedding_VE: Float32
-    attention: Attention | None
-    """None for a writer that sees the summary of its source alone."""
-    output_EW: Float32
-    """W is H + P."""
-    output_E: Float32
-    table_VE: Float32
-    bias_V: Float32
-    """-inf of padding."""
-    copy_W: Float32 | None = None
-    """Over (c, h, x), P + H + E; None without copying."""
-    copy_bias: float = 0.0
-    input_feeding: bool = False
-
-    @property
-    def stepwise(self) -> bool:
-        """Whether a step reads what the step before made of the source."""
-        return self.input_feeding or (self.attention is not None and self.attention.coverage_A is not None)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
     """What an encoder made of B sources, one after the other, without padding."""
 
     m_NP: Float32
     keys_NK: Float32
-    """What a query is compared with: the memory, W m (K = H), or W_m m + b (K = A)."""
+    """What the writer's queries are compared with, see its network."""
     summary_BP: Float32
     """e: what a writer without attention reads."""
     ids_N: Int32
     """Tokens of the sources, for copying."""
     offsets: Int64
     """Source b has rows offsets[b] to offsets[b + 1], at least one, (B + 1,)."""
-    start: RecurrentState
-    """Of the writer's layers, before the first step, of B rows."""
+    start: RecurrentState | None
+    """Of a recurrent writer's layers, before the first step, of B rows."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

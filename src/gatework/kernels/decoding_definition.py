@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatework.kernels.decoding import END, Hypothesis, Memory, Network, Plan, Search
-from gatework.kernels.decoding_network import Places, begin, step
+from gatework.kernels.decoding import END, Hypothesis, Memory, Plan, Search
+from gatework.kernels.decoding_network import Network, Places
 from gatework.kernels.layer import Float32
 from gatework.kernels.sampling import Sampling, adjusted, choose, row_seed, uniform
 
@@ -35,16 +35,16 @@ class Beginning:
 
 def decode_one(network: Network, memory: Memory, b: int, search: Search, plan: Plan) -> list[Hypothesis]:
     """Hypotheses of source `b`, best first; none where the automaton allows none."""
-    looks = network.attention is not None
+    looks = network.looks
     if search.sampling is not None:
         seeds = [row_seed(plan.seed, row) for row in range(search.count)]
         return _ranked([_drawn(network, memory, b, search, search.sampling, plan, own) for own in seeds], search, looks)
-    places, rows = Places.of(memory, [b]), begin(network, memory, [b])
+    places, rows = Places.of(memory, [b]), network.begin(memory, [b])
     live, ended = [_first(plan)], list[Beginning]()
     while live and len(live[0].ids) < plan.limit and not _settled(live, ended, search, plan, looks):
         rows = rows.select([one.row for one in live])
         read_N = np.array([one.ids[-1] if one.ids else END for one in live])
-        log_p_NV, a_NS, rows = step(network, places, read_N, rows)
+        log_p_NV, a_NS, rows = network.step(places, read_N, rows)
         scores_NV = np.stack([_scores(search, plan, one, row) for one, row in zip(live, log_p_NV, strict=True)])
         scores_NV += np.array([one.log_p for one in live])[:, None]
         taken = np.argsort(-scores_NV, axis=None, kind="stable")[: 2 * search.beams]
@@ -139,10 +139,10 @@ def _drawn(
     network: Network, memory: Memory, b: int, search: Search, sampling: Sampling, plan: Plan, seed: int
 ) -> Beginning:
     """A target drawn token by token."""
-    places, rows = Places.of(memory, [b]), begin(network, memory, [b])
+    places, rows = Places.of(memory, [b]), network.begin(memory, [b])
     one = _first(plan)
     while not one.ended and len(one.ids) < plan.limit:
-        log_p_1V, a_1S, rows = step(network, places, np.array([one.ids[-1] if one.ids else END]), rows)
+        log_p_1V, a_1S, rows = network.step(places, np.array([one.ids[-1] if one.ids else END]), rows)
         scores_V = _scores(search, plan, one, log_p_1V[0])
         candidates = np.flatnonzero(scores_V > -np.inf)
         u = uniform(seed, len(one.ids))

@@ -178,8 +178,8 @@ class Seq2Seq(nn.Module):
             yield f"encoder.{name}", parameter
         if not self.writer.shared:
             yield "writer.embedding.weight", self.target.weight
-        for name, parameter in self.writing.named_weights():
-            yield f"writer.{name}", parameter
+        for name, weight in self.writing.named_weights():
+            yield f"writer.{name}", weight
         if self.copy is not None:
             yield "writer.copy.weight", self.copy.weight
             yield "writer.copy.bias", self.copy.bias

@@ -25,7 +25,9 @@ from gatework.core.tensors import TensorFile
 from gatework.core.writer import Writer
 from gatework.kernels import RecurrentState
 from gatework.kernels.decoder import Decoder
-from gatework.kernels.decoding import Attention, Hypothesis, Memory, Network, Search
+from gatework.kernels.decoding import Hypothesis, Memory, Search
+from gatework.kernels.decoding_network import Network
+from gatework.kernels.decoding_recurrent import Attention, RecurrentNetwork
 from gatework.runtime.encoder import GROUP_TOKENS, Encoder
 from gatework.runtime.shapes import check_shapes, state_parts
 from gatework.runtime.tables import Table, dense
@@ -185,7 +187,7 @@ def _network(architecture: Architecture, writer: Writer, weights: TensorFile, pr
     embedding_VE = dense(weights, "embedding.weight" if writer.shared else "writer.embedding.weight")
     bias_V = np.array(dense(weights, "head.bias"))
     bias_V[0] = -np.inf
-    return Network(
+    return RecurrentNetwork(
         layers=layers,
         embedding_VE=embedding_VE,
         attention=_attention(writer, weights),
