@@ -46,6 +46,15 @@ def run(
         float | None,
         typer.Option("--dynamic", metavar="RATE", help="Language models: learn on from DATA while reading (PyTorch)."),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            "--candidates",
+            min=0,
+            metavar="N",
+            help="Replies: how often the given one is found among N of the data; 20 unless set, 0 for not at all.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="How to read DATA, such as data.label=stars; repeatable."),
@@ -67,7 +76,10 @@ def run(
     caching = {"cache": cache, "cache_weight": cache_weight, "cache_flatness": cache_flatness}
     more: dict[str, Any] = {name: value for name, value in caching.items() if value is not None}
     _check_language(opened, cache=cache, caching=more, dynamic=dynamic, predictions=predictions)
-    more |= {} if errors is None else {"errors": errors}
+    if candidates is not None and opened.task != "reply":
+        raise ConfigError(f"--candidates is for replies; this model is of the task {opened.task}.")
+    given = {"errors": errors, "candidates": candidates}
+    more |= {name: value for name, value in given.items() if value is not None}
     if dynamic is not None:
         metrics = _dynamic(opened, data, _reading(settings or []), dynamic)
     else:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError, nearest
+from gatework.runtime.chatting import Chat
 from gatework.runtime.filler import Filler, backward_of
 from gatework.runtime.filling import Filling
 from gatework.runtime.gaps import Gapped, at_gaps, at_marks, at_span, named
@@ -164,6 +165,16 @@ class Model:
         answers = writer.generate(prompts, chosen, self._states(state, len(prompts)))
         each = [answer[0] for answer in answers] if chosen.count == 1 else answers
         return each[0] if isinstance(prompt, str) else each
+
+    def chat(self, **options: Any) -> Chat:
+        """A dialogue, turn by turn: `chat.say("hello").text`.
+
+        Args:
+            options: those of `predict` (of replies) or `generate` (of a language model). Unless `beams` or an option of
+                drawing is among them, replies are drawn with temperature 0.8 and top_p 0.9. `seed` is of all turns.
+        Raises: ConfigError: the model holds no dialogues, or an option is unknown or out of range.
+        """
+        return Chat(self, options)
 
     def score(self, texts: Any, *, end: bool | None = None) -> Any:
         """How likely texts are to a language model, each as a document of its own; or to a model that writes texts from

@@ -75,20 +75,31 @@ class Seq2SeqCodec(Codec):
         return self.target is self.source
 
     def encode(self, example: Any) -> Source:
-        """The ids of a source: a text, or the turns of a dialogue where the model learnt from such."""
-        text = example
-        if isinstance(example, list | tuple) and self.settings.context:
-            from gatework.text.pairs import source_of_turns
+        """The ids of a source: a text, or the turns of a dialogue where the model learnt from such.
 
-            if not example or not all(isinstance(turn, str) for turn in example):
-                raise DataError("a dialogue is a list of strings, its turns, at least one.")
-            text = source_of_turns(example, self.settings.context)
-        if not isinstance(text, str):
+        Of turns that are too long together the oldest are left out, of a text that is too long its end.
+        """
+        if isinstance(example, list | tuple) and self.settings.context:
+            return self._of_turns(example)
+        if not isinstance(example, str):
             raise DataError(f"a source is a string, got {type(example).__name__}.")
-        ids_T = self.source.encode(text)
+        ids_T = self.source.encode(example)
         most = self.settings.most or len(ids_T)
         kept_T = np.append(ids_T[:most], np.int32(self.source.end)).astype(np.int32)
-        return Source(kept_T, text, max(0, len(ids_T) - most))
+        return Source(kept_T, example, max(0, len(ids_T) - most))
+
+    def _of_turns(self, turns: Sequence[Any]) -> Source:
+        from gatework.text.pairs import source_of_turns
+
+        if not turns or not all(isinstance(turn, str) for turn in turns):
+            raise DataError("a dialogue is a list of strings, its turns, at least one.")
+        count, whole = min(len(turns), self.settings.context), 0
+        while True:
+            found = self.encode(source_of_turns(turns, count))
+            whole = whole or len(found.tokens) + found.left_out
+            if count == 1 or not found.left_out:
+                return found._replace(left_out=whole - len(found.tokens))
+            count -= 1
 
     def encode_target(self, text: str) -> npt.NDArray[np.int32]:
         """The ids of a target, without its end."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gatework.core.counted import counted
+from gatework.tasks.seq2seq.choosing import TOP
 
 WORDS = {
     "bleu": "BLEU, mixed case",
@@ -35,6 +36,14 @@ def _lines(metrics: Mapping[str, Any]) -> Iterator[str]:
             ends = interval.get(name)
             between = f", 95 % interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else ""
             yield f"{metrics[name]:.4f}  {words}{between}"
+    if "recall" in metrics:
+        found = metrics["recall"]
+        said = ", ".join(f"{found[f'recall@{k}']:.4f}" for k in TOP if f"recall@{k}" in found)
+        ranks = ", ".join(str(k) for k in TOP if f"recall@{k}" in found)
+        yield (
+            f"{said}  of the given replies are among the first {ranks} of {found['candidates']} candidates, "
+            f"in {counted(found['n'], 'dialogue')}"
+        )
     if "lead" in metrics:
         said = ", ".join(f"{metrics['lead'][name]:.4f}" for name in ("rouge1", "rouge2", "rougeL"))
         first = counted(metrics["lead"]["words"], "word")

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gatework.tasks.seq2seq.choosing import recall
 from gatework.tasks.seq2seq.codec import Seq2SeqCodec, open_codec
 from gatework.tasks.seq2seq.evaluate import evaluate, perplexity
 from gatework.tasks.seq2seq.report import report
@@ -139,6 +140,14 @@ class Reply(Seq2SeqTask):
     dialogue = True
     metrics = _named("distinct1", "distinct2", "exact_match")
     defaults = _defaults(input={"max_tokens": 300}, decode={"max_ratio": 5.0})
+
+    def evaluate(
+        self, model: Any, examples: Iterable[Pair], *, candidates: int | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """See `evaluate.evaluate`, and `choosing.recall` for `candidates`; 0 for none."""
+        pairs = list(examples)
+        metrics = super().evaluate(model, pairs, **options)
+        return metrics if candidates == 0 else metrics | recall(model, pairs, candidates)
 
 
 class Transduce(Seq2SeqTask):
