@@ -20,7 +20,20 @@ import typer.main
 from gatework.cli.values import Command, Group
 from gatework.core.errors import ConfigError, Interrupted, UserError, nearest
 
-COMMANDS = ("demo", "tasks", "init", "check", "train", "evaluate", "predict", "chat", "info", "export", "find-lr")
+COMMANDS = (
+    "demo",
+    "tasks",
+    "init",
+    "check",
+    "train",
+    "evaluate",
+    "predict",
+    "chat",
+    "info",
+    "explain",
+    "export",
+    "find-lr",
+)
 """Commands in the order of the help page; each is the function `run` of the module of that name."""
 
 

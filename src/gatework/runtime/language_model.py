@@ -119,6 +119,10 @@ class LanguageModel:
                 self._group([ids[place] for place in chosen], own, chosen, starts)
         return starts
 
+    def vectors(self, ids_T: IntArray) -> Float32:
+        """What the encoder reads of a text, x_TI."""
+        return self._embedding[ids_T]
+
     def generator(self, pieces: Pieces, candidates: Sequence[int], end: int) -> Generator:
         """What writes texts forward. Raises ConfigError: the model reads backwards alone."""
         way = self._direction("forward")

@@ -110,6 +110,10 @@ class Network:
         logits_BC = np.empty((1, self.architecture.outputs), dtype=np.float32)
         return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC) else None
 
+    def vectors(self, batch: TextBatch) -> Float32:
+        """What the encoder reads of a batch, x_TWI."""
+        return self._inputs(batch, slice(0, len(batch.lengths_W)), int(batch.lengths_W.max()))
+
     def _make_sentence(self, weights: TensorFile) -> kernels.Sentence | None:
         if self._inputs.beside_width:
             return None

@@ -76,6 +76,10 @@ class Seq2Seq:
         start = RecurrentState((cell.name,) * count, states, (self.writer.units,) * count)
         return Memory(m_NP, self._keys_of(m_NP), e_BP, ids_N.astype(np.int32), offsets, start)
 
+    def vectors(self, ids_S: IntArray) -> Float32:
+        """What the encoder reads of a source, x_SI."""
+        return self._table[ids_S]
+
     def decode(self, memory: Memory, search: Search, **options: Any) -> list[list[Hypothesis]]:
         """See `kernels.decoder.Decoder.decode`."""
         return self.decoder.decode(memory, search, **options)

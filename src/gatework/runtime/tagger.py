@@ -97,11 +97,14 @@ class Tagger:
             return None
         return [(y_TP @ head_PC + bias_C)[:, None] for head_PC, bias_C in self._heads]
 
+    def vectors(self, batch: TextBatch) -> Float32:
+        """What the encoder reads of a batch, x_TWI."""
+        return self._inputs(batch, slice(0, len(batch.lengths_W)), int(batch.lengths_W.max()))
+
     def emissions(self, batch: TextBatch) -> list[Float32]:
         """Scores of each tag of each token, (T, W, C) for each tag layer; past a window's length they mean nothing."""
         lengths_W = batch.lengths_W
-        time = int(lengths_W.max())
-        y_TWP = self._encoder(self._inputs(batch, slice(0, len(lengths_W)), time), lengths_W)
+        y_TWP = self._encoder(self.vectors(batch), lengths_W)
         flat_NP = y_TWP.reshape(-1, y_TWP.shape[2])
         return [(flat_NP @ head_PC + bias_C).reshape(*y_TWP.shape[:2], -1) for head_PC, bias_C in self._heads]
 
