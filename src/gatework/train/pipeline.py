@@ -34,8 +34,8 @@ RUNTIME_COST = 3.0
 """Time of a token in the runtime, encoding included, over that of a forward pass here; about 2 when measured."""
 RUNNING_COST = 8.0
 """The same for running text, which goes through the runtime as one sequence; 3 to 6 when measured, by width."""
-ANSWERING_COST = 30.0
-"""The same where targets are searched for with several beams: a guess on the high side."""
+SCORING_COST, BEAM_COST = 2.0, 0.6
+"""The same of targets: scored, and for each beam searched for; 4 to 4.6 together with 5 beams when measured."""
 EXPORT_SECONDS = 0.75
 """Writing, opening and reporting, at least; for each million weights `EXPORT_SECONDS_PER_MILLION` more."""
 EXPORT_SECONDS_PER_MILLION = 0.15
@@ -167,7 +167,8 @@ def _seconds_after(prepared: Prepared, rate: float) -> float:
     a = prepared.architecture
     millions = (a.vocabulary * a.embedding + a.ngram_rows * a.outputs) / 1e6
     cost = RUNNING_COST if prepared.carry else RUNTIME_COST
-    cost = ANSWERING_COST if a.head == "sequence" else cost
+    if a.head == "sequence":
+        cost = SCORING_COST + BEAM_COST * prepared.recipe.decode.beams
     return cost * rate * tokens + 2 * (EXPORT_SECONDS + EXPORT_SECONDS_PER_MILLION * millions)
 
 

@@ -47,14 +47,10 @@ class Seq2SeqTask(Task):
             return found
         starts, ids = outputs["starts"], outputs["ids"]
         answers = [prepared.codec.target.decode(ids[at:end]) for at, end in pairwise(starts)]
-        targets: dict[str, dict[str, None]] = {}
-        pairs = list(prepared.examples("dev"))
-        for pair in pairs:
-            targets.setdefault(pair.source, {})[pair.target] = None
-        written = [
-            Written(answer, tuple(targets[pair.source]) if self.listed else (pair.target,))
-            for answer, pair in zip(answers, pairs, strict=True)
-        ]
+        grouped: dict[Any, tuple[str, list[str]]] = {}
+        for place, (answer, pair) in enumerate(zip(answers, prepared.examples("dev"), strict=True)):
+            grouped.setdefault(pair.source if self.listed else place, (answer, []))[1].append(pair.target)
+        written = [Written(answer, tuple(dict.fromkeys(targets))) for answer, targets in grouped.values()]
         return found | scores(written, self.metrics)
 
     def settle(self, prepared: PreparedPairs, outputs: Outputs) -> dict[str, Any]:
