@@ -5,6 +5,7 @@ import json
 import pytest
 
 import gatework as package
+from gatework.tasks.seq2seq import Settings
 from gatework.text.running import RunningCodec
 from seq2seqs import write_model
 
@@ -43,6 +44,26 @@ def test_options_and_the_best_ones(gatework, translator, lines):
     assert [len(one.get("alternatives", [])) for one in found] == [1, 0, 1]
     held = gatework("predict", translator, "red cat", "--set", "constraint.must=dog", "--set", "max_ratio=3")
     assert "dog" in held.lines[0].split()
+
+
+def test_a_script_that_training_had_not_is_told_once(gatework, tmp_path):
+    write_model(tmp_path / "m.gw", WORDS, settings=Settings(beams=2, scripts=("Latin",)))
+    done = gatework("predict", tmp_path / "m.gw", stdin="red\nсобака\ncat\n猫\n".encode())
+    assert len(done.lines) == 4
+    assert done.err.count("line 2: Cyrillic script, which the model has not learnt to read") == 1
+    assert "line 4" not in done.err
+    assert "2 of 4 lines are in a script" in done.err
+    assert json.loads(gatework("predict", tmp_path / "m.gw", "собака", "--json").lines[0])["script"] == "Cyrillic"
+
+
+def test_a_dictionary_of_a_file(gatework, translator, tmp_path):
+    (tmp_path / "d.tsv").write_text("zebra\tZebra\n", encoding="utf-8")
+    words = ["red zebra", "--set", f"dictionary={tmp_path / 'd.tsv'}", "--set", "split=always"]
+    want = package.load(translator).predict("red zebra", dictionary={"zebra": "Zebra"}, split="always")
+    assert gatework("predict", translator, *words).lines == [want.text]
+    (tmp_path / "d.tsv").write_text("zebra\n", encoding="utf-8")
+    done = gatework("predict", translator, *words)
+    assert (done.status, "d.tsv:1: expected a word, a tab" in done.err) == (2, True)
 
 
 def test_scores_of_pairs(gatework, translator, tmp_path):

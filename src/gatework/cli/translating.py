@@ -31,21 +31,26 @@ def translate(
     options: dict[str, Any] = writing_options(settings)
     if top_k is not None:
         options["count"] = top_k
-    cut = total = 0
+    cut = total = odd = 0
     drawn: Any = None
     for batch in batches:
         found = opened.predict_batch(batch, **options)
         total += len(found)
         if plot is not None and total > 1:
             raise ConfigError("--plot draws one text. Give it as the argument, or a file of one line.")
-        for one in found:
+        for place, one in enumerate(found, start=1):
             cut += one.reason == "length"
+            if one.script and not odd:
+                say(f"line {total - len(found) + place}: {one.script} script, which the model has not learnt to read")
+            odd += bool(one.script)
             drawn = one
             if json:
                 answer_json(one.to_dict())
             else:
                 answer(one.to_line())
         sys.stdout.flush()
+    if odd > 1:
+        say(f"{odd:,} of {total:,} lines are in a script that the model has not learnt to read")
     if cut:
         say(f"{cut:,} of {total:,} answers were cut at their limit; --set max_ratio=4 lets them be longer")
     if plot is not None:

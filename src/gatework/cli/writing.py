@@ -14,7 +14,7 @@ from gatework.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from gatework.runtime import Model
 
-TEXTS = ("pattern", "lines", "gap", "prefix")
+TEXTS = ("pattern", "lines", "gap", "prefix", "dictionary", "split")
 """Options whose values are text, even if they look like numbers or lists."""
 SEVERAL = ("stop", "choices", "must", "must_not", "marks")
 """Options that are texts, one or several."""

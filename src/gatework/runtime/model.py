@@ -106,17 +106,21 @@ class Model:
         """
         if not isinstance(text, str):
             return self.predict_batch(text, **options)
-        encoded = [self.codec.encode(text)]
-        return self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)[0]
+        return self._answers([text], options)[0]
 
     def predict_batch(self, texts: Iterable[str | Sequence[str]], **options: Any) -> list[Any]:
         """Answers for several texts, in their order; texts of like length run together. Arguments as in `predict`."""
         answers: list[Any] = []
         stream = _examples(texts)
         while chunk := list(islice(stream, CHUNK)):
-            encoded = [self.codec.encode(text) for text in chunk]
-            answers += self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
+            answers += self._answers(chunk, options)
         return answers
+
+    def _answers(self, texts: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
+        if isinstance(self.network, Translator):
+            return self.network.answers(texts, options)
+        encoded = [self.codec.encode(text) for text in texts]
+        return self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
 
     def stream(self, prompt: str | None = None, *, state: Any = None, **options: Any) -> Any:
         """Answers for running text that comes in pieces, in memory that does not grow with it.

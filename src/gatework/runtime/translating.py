@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 from gatework.core.automaton import Constraint
@@ -16,12 +17,18 @@ from gatework.kernels.automaton import FAR, Lifted, Pieces
 from gatework.kernels.decoding import END, Hypothesis, Search
 from gatework.kernels.sampling import Sampling, row_seed
 from gatework.runtime.seq2seq import Seq2Seq
-from gatework.runtime.writing import Constraints, Scored, as_constraint, check_number, check_whole, too_long
+from gatework.runtime.writing import Constraints, Scored, as_constraint, check_number, check_whole
+from gatework.tasks.seq2seq.answer import joined
+from gatework.text.dictionary import Dictionary, dictionary_of
+from gatework.text.sentences import gaps, sentences
 
 MOST_BEAMS = 1 << 10
 MOST_TOKENS = 1 << 24
 OWN = ("beams", "length_penalty", "max_ratio")
 """Options whose defaults a bundle holds."""
+SPLITS = ("always", "auto", "never")
+WHOLE = ("prefix", "constraint", "min_tokens", "max_tokens")
+"""Options that speak of a whole text."""
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
@@ -53,6 +60,12 @@ class Options:
     """What the text has to be: a `Constraint`, its parts by name, or a regular expression."""
     replace_unknown: bool = True
     """Where the model writes a token that it does not know, the token of the source that it looked at most stands."""
+    dictionary: Dictionary | str | PathLike[str] | None = None
+    """What stands there instead, for tokens of the source that it has: a mapping, or a file of lines of a word, a tab,
+    and what stands for it."""
+    split: str = "auto"
+    """Texts of several sentences are cut, each sentence is answered for itself: "always", "never", or "auto", those
+    that are longer than nearly all that translators were trained on."""
     temperature: float | None = None
     """Draw instead of searching: below 1 more likely tokens, above 1 less likely ones."""
     top_k: int | None = None
@@ -85,6 +98,14 @@ class Options:
             raise ConfigError(f"prefix must be a string, got {self.prefix!r:.60}.")
         if type(self.replace_unknown) is not bool:
             raise ConfigError(f"replace_unknown must be true or false, got {self.replace_unknown!r:.60}.")
+        if self.split not in SPLITS:
+            raise ConfigError(f"split {self.split!r:.40} is unknown. {nearest(str(self.split), SPLITS)}")
+        if self.split == "always" and (other := [name for name in WHOLE if getattr(self, name)]):
+            raise ConfigError(f"split and {other[0]} do not go together: {other[0]} is of a whole text. Drop one.")
+        if self.dictionary is not None:
+            if not self.replace_unknown:
+                raise ConfigError("dictionary is for unknown words that are replaced. Set replace_unknown, or drop it.")
+            object.__setattr__(self, "dictionary", dictionary_of(self.dictionary))
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ConfigError(f"min_tokens {self.min_tokens} and max_tokens {self.max_tokens} contradict each other.")
         if self.seed is not None and not self.draws:
@@ -143,7 +164,36 @@ class Translator:
 
         Raises: ConfigError: an option is unknown, out of range, contradicts another, or cannot be met.
         """
-        asked = Options.of(options, self._defaults)
+        return self._outputs(codec, encoded, Options.of(options, self._defaults))
+
+    def answers(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
+        """A `Translation` of each example: a text, or the turns of a dialogue. Raises: as `outputs`; DataError."""
+        asked, codec = Options.of(options, self._defaults), self._codec
+        if asked.dictionary is not None and (self._target.byte_fallback or not self._looks):
+            why = "its units know every word" if self._looks else "it does not look at the source"
+            raise ConfigError(f"dictionary is for words that a model does not know; this one needs none: {why}.")
+        encoded = [codec.encode(example) for example in examples]
+        cut = {place: found for place, one in enumerate(encoded) if len(found := self._sentences(one, asked)) > 1}
+        flat = [part for place, one in enumerate(encoded) for part in self._parts(one, cut.get(place))]
+        hypotheses = self._outputs(codec, flat, asked)
+        made = iter(codec.decode(hypotheses, flat, replace_unknown=asked.replace_unknown, dictionary=asked.dictionary))
+        return [
+            joined([next(made) for _ in cut[place]], gaps(one.text, cut[place])) if place in cut else next(made)
+            for place, one in enumerate(encoded)
+        ]
+
+    def _sentences(self, one: Any, asked: Options) -> list[tuple[int, int]]:
+        """Where the sentences of a source are, if they are to be answered one by one."""
+        if asked.split == "auto":
+            usual = self._codec.settings.usual
+            if not usual or len(one.tokens) + one.left_out <= usual or any(getattr(asked, name) for name in WHOLE):
+                return []
+        return [] if asked.split == "never" else sentences(one.text)
+
+    def _parts(self, one: Any, cut: list[tuple[int, int]] | None) -> list[Any]:
+        return [one] if cut is None else [self._codec.encode(one.text[at:end]) for at, end in cut]
+
+    def _outputs(self, codec: Any, encoded: Sequence[Any], asked: Options) -> list[list[Hypothesis]]:
         prefix = self._target.encode(asked.prefix).tolist()
         ids = codec.collate(encoded)
         full = [place for place, one in enumerate(ids) if len(one) > 1]  # more than its end
@@ -201,7 +251,7 @@ class Translator:
         shortest = lifted.distance(lifted.start)
         bound = max(limit, shortest) if most is None else most
         if shortest == FAR or not lifted.within(lifted.start, fewest, bound):
-            raise ConfigError(too_long(shortest, fewest, bound))
+            raise ConfigError(self._constraints.fault(constraint, shortest, fewest, bound))
         return lifted
 
 

@@ -192,7 +192,7 @@ class Constraints:
         most = options.max_tokens if most is None else min(most, options.max_tokens)
         lifted = self.lifted(options.constraint, most if fewest else 0)
         if not lifted.within(lifted.start, fewest, most):
-            raise ConfigError(too_long(lifted.distance(lifted.start), fewest, most))
+            raise ConfigError(self.fault(options.constraint, lifted.distance(lifted.start), fewest, most))
         return Order(sampling=options.sampling, most=most, fewest=fewest, automaton=lifted)
 
     def lifted(self, constraint: Constraint, counted: int) -> Lifted:
@@ -210,17 +210,22 @@ class Constraints:
                 self._kept[key] = made
             return self._kept[key]
 
-
-def too_long(shortest: int, fewest: int, most: int) -> str:
-    """Why no text satisfies a constraint whose shortest one has so many tokens."""
-    if shortest == FAR:
-        return "constraint: the model has no tokens to write any text that satisfies it. Change the constraint."
-    if shortest > most:
+    def fault(self, constraint: Constraint, shortest: int, fewest: int, most: int) -> str:
+        """Why no text of `fewest` to `most` tokens satisfies a constraint whose shortest one has so many tokens; the
+        part that is to blame is named where one alone is."""
+        if shortest != FAR and shortest <= most:
+            return f"constraint: no text of {fewest} to {most} tokens satisfies its other parts. Change one of them."
+        alone = {name: lift(dfa, self.pieces) for name, dfa in constraint.parts()}
+        needed = {name: lifted.distance(lifted.start) for name, lifted in alone.items()}
+        worst = max(needed, key=needed.__getitem__)
+        if shortest == FAR:
+            who = worst if needed[worst] == FAR else " and ".join(needed)
+            return f"constraint: the model has no tokens to write any text that satisfies {who}. Change the constraint."
+        who, least = (worst, needed[worst]) if needed[worst] > most else ("it", shortest)
         return (
-            f"constraint: the shortest text that satisfies it has {shortest} tokens, but no more than {most} are "
+            f"constraint: the shortest text that satisfies {who} has {least} tokens, but no more than {most} are "
             "allowed. Raise max_tokens, or change the constraint."
         )
-    return f"constraint: no text of {fewest} to {most} tokens satisfies its other parts. Change one of them."
 
 
 def as_constraint(given: Any) -> Constraint | None:

@@ -7,7 +7,6 @@ script than the rest of the file. Of each text a few numbers are kept, some fift
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Mapping
@@ -18,28 +17,16 @@ import numpy as np
 
 from gatework.core.errors import ConfigError, DataError
 from gatework.text.checks import CheckReport, FileReport, Severity, spread
-from gatework.text.pairs import Pair, pair_format, read_pairs
+from gatework.text.pairs import Pair, language_of, pair_format, read_pairs, target_beside
 from gatework.text.readers import text_key
+from gatework.text.scripts import NAMES, script_of
 
-SCRIPTS = {
-    "Chinese": "\u3400-\u4dbf\u4e00-\u9fff",
-    "Japanese kana": "\u3040-\u30ff",
-    "Korean": "\uac00-\ud7af\u1100-\u11ff",
-    "Cyrillic": "\u0400-\u052f",
-    "Greek": "\u0370-\u03ff",
-    "Arabic": "\u0600-\u06ff\u0750-\u077f",
-    "Hebrew": "\u0590-\u05ff",
-    "Devanagari": "\u0900-\u097f",
-    "Thai": "\u0e00-\u0e7f",
-    "Latin": "A-Za-z\u00c0-\u024f",
-}
 UNLIKE = 4.0
 """Times that a target may be longer or shorter than is usual for the length of its source."""
 LEAST = 20
 """Characters of both sides together, below which lengths say nothing."""
 ONE_SCRIPT = 0.9
 """Part of a side's texts in one script, from which on others are pointed out."""
-_SCRIPTS = [(name, re.compile(f"[{signs}]")) for name, signs in SCRIPTS.items()]
 SIDES = ("source", "target")
 
 
@@ -66,7 +53,7 @@ class _Check:
         self.report = CheckReport()
         self._known: set[int] = set()
         """Sources of the first file."""
-        self._first = ""
+        self._first = self._language = ""
 
     def file(self, role: str, path: str) -> None:
         report = FileReport(role=role, path=path)
@@ -78,7 +65,10 @@ class _Check:
 
     def _read(self, report: FileReport) -> None:
         path, role = report.path, report.role
-        beside = getattr(self._data, f"{role}_target", None)
+        beside = getattr(self._data, f"{role}_target", None) or target_beside(path, self._data, like=self._language)
+        if beside is not None:
+            report.notes.append(f"targets from {beside}")
+            self._language = self._language or language_of(beside)
         found = pair_format(path, self._data, beside=beside, dialogue=self._dialogue)
         report.notes.append(f"read as {found.describe()}")
         kept = _Kept()
@@ -126,18 +116,17 @@ class _Check:
             self._add("warning", "length", path, kept.lines[place], message)
 
     def _scripts(self, kept: _Kept, report: FileReport) -> None:
-        names = list(SCRIPTS)
         for side in SIDES:
             counts = Counter(one for one in kept.scripts[side] if one >= 0)
             if not counts:
                 continue
             (most, count), *_ = counts.most_common(1)
-            report.notes.append(f"{side}s: {count / counts.total():.1%} in {names[most]} script")
+            report.notes.append(f"{side}s: {count / counts.total():.1%} in {NAMES[most]} script")
             if count < ONE_SCRIPT * counts.total():
                 continue
             for place, one in enumerate(kept.scripts[side]):
                 if one not in (most, -1):
-                    message = f"the {side} is in {names[one]} script, most others in {names[most]}."
+                    message = f"the {side} is in {NAMES[one]} script, most others in {NAMES[most]}."
                     self._add("warning", "script", report.path, kept.lines[place], message)
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
@@ -163,10 +152,3 @@ class _Kept:
         key = text_key(pair.source)
         self.sources.add(key)
         self.pairs.add((key, text_key(pair.target)))
-
-
-def script_of(text: str) -> int:
-    """Which of SCRIPTS most letters of a text are of; -1 where it has none."""
-    counts = [len(signs.findall(text)) for _, signs in _SCRIPTS]
-    most = max(range(len(counts)), key=counts.__getitem__)
-    return most if counts[most] else -1

@@ -7,6 +7,7 @@ lines    line by line of two plain-text files
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, zip_longest
@@ -24,6 +25,9 @@ TURNS = ("turns", "dialogue", "dialog", "messages", "utterances")
 TURN_END = "\n"
 """Stands between the turns of a source."""
 LOOKED_AT = 50
+_LANGUAGE = re.compile("[a-z]{2,3}([-_][A-Za-z]{2,4})?")
+_ENDINGS = ("txt", "csv", "tsv", "log", "md", "raw", "tok", "bpe", "src", "tgt", "gw", "py")
+"""Endings of names that look like a language and are none."""
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl"}
 
 OnEmpty = Callable[[int, str], None]
@@ -111,6 +115,46 @@ def pair_format(
     return _of_columns(path, rows, table, data)
 
 
+def target_beside(path: Path | str, data: PairSettings, *, like: str = "") -> str | None:
+    """The file of the targets that a plain-text file of sources has beside it: `train.de` for `train.en`.
+
+    Args:
+        path: of the sources, its name ending with a language.
+        data: what is known; where it names a format or columns, or every line has a tab, there is no such file.
+        like: of several such files the one with this ending.
+    Raises: ConfigError: there are several, and none is like that.
+    """
+    own = Path(path)
+    packed = ".gz" if own.name.endswith(".gz") else ""
+    stem, _, language = own.name.removesuffix(packed).rpartition(".")
+    if not stem or not _is_language(language) or not own.is_file():
+        return None
+    if data.format != "auto" or any(getattr(data, side) != "auto" for side in ("source", "target")):
+        return None
+    if all("\t" in line for _, line in islice(read_lines(path, data.encoding), LOOKED_AT)):
+        return None
+    found = {
+        other: one
+        for one in sorted(own.parent.iterdir())
+        if (other := language_of(one)) not in ("", language) and one.name.removesuffix(".gz") == f"{stem}.{other}"
+    }
+    if len(found) > 1 and like not in found:
+        names = ", ".join(one.name for one in found.values())
+        raise ConfigError(f"{path}: several files may hold its targets: {names}. Set data.train_target to one of them.")
+    chosen = found.get(like) or next(iter(found.values()), None)
+    return None if chosen is None else str(chosen)
+
+
+def language_of(path: Path | str) -> str:
+    """The language that a file's name ends with, such as `de` or `pt-BR`; empty where it ends with none."""
+    name = Path(path).name.removesuffix(".gz").rpartition(".")[2]
+    return name if _is_language(name) else ""
+
+
+def _is_language(ending: str) -> bool:
+    return _LANGUAGE.fullmatch(ending) is not None and ending not in _ENDINGS
+
+
 def read_pairs(
     path: Path | str,
     found: PairFormat,
@@ -174,7 +218,7 @@ def _table(path: Path, data: PairSettings) -> str:
         return "tsv"
     raise DataError(
         f"{path}:1: no pairs: no tab on its lines. Set data.format to csv, tsv or jsonl, or give the targets' file as "
-        "data.train_target (of other parts data.dev_target, data.test_target)."
+        "data.train_target (of other parts data.dev_target, data.test_target); train.de beside train.en is found."
     )
 
 

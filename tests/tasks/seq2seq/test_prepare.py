@@ -113,8 +113,38 @@ def test_two_files_side_by_side(tmp_path):
     assert texts(made.train.target, made.codec.target) == ["die Katze", "der Hund"]
     assert made.facts["files"]["train"]["target"]["file"] == "a.de"
     del recipe["data"]["dev_target"]
+    (tmp_path / "b.en").write_text("the cat\n", encoding="utf-8")
+    recipe["data"]["dev"] = str(tmp_path / "b.en")
     with pytest.raises(ConfigError, match=r"data\.dev_target is not set"):
         TASKS["translate"].prepare(Recipe.model_validate(recipe).filled(TASKS["translate"].defaults), tmp_path)
+
+
+def test_targets_beside_their_sources_are_found(tmp_path):
+    for name, text in (
+        ("train.en", "the cat\n"),
+        ("train.de", "die Katze\n"),
+        ("dev.en", "cat\n"),
+        ("dev.de", "Katze\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "dev.fr").write_text("chat\n", encoding="utf-8")
+    data = {"train": str(tmp_path / "train.en"), "dev": str(tmp_path / "dev.en")}
+    recipe = Recipe.model_validate({"task": "translate", "data": data, "input": {"min_count": 1, "unit": "char"}})
+    said = []
+    made = TASKS["translate"].prepare(recipe.filled(TASKS["translate"].defaults), tmp_path, said.append)
+    assert texts(made.dev.target, made.codec.target) == ["Katze"], "the language of the training targets"
+    assert any("train: targets from train.de (beside train.en" in sentence for sentence in said)
+    (tmp_path / "train.fr").write_text("le chat\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"train\.en: several files may hold its targets: train\.de, train\.fr"):
+        TASKS["translate"].prepare(recipe.filled(TASKS["translate"].defaults), tmp_path)
+
+
+def test_what_is_usual_and_scripts_of_sources(tmp_path):
+    many = [("a " * (1 + place % 10) + "b", "x") for place in range(200)] + [("猫 是 猫", "x")]
+    made = prepared(tmp_path, many, data={"dev": 0.1}, dev=None)
+    assert made.settings.scripts == ("Latin",), "rare ones are none"
+    assert made.settings.usual == int(np.quantile(made.train.source.lengths_N, 0.99)) > 0
+    assert made.codec.settings == made.settings
 
 
 @pytest.mark.parametrize(

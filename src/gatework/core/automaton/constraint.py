@@ -64,6 +64,10 @@ class Constraint:
             elif value is not None:
                 object.__setattr__(self, field.name, _range(field.name, value))
 
+    def parts(self) -> Iterator[tuple[str, Dfa]]:
+        """Each part on its own, by the name that errors have for it."""
+        return _parts(self)
+
     @property
     def dfa(self) -> Dfa:
         """The texts that satisfy all parts but `tokens`. Raises ConfigError naming parts that contradict each other;

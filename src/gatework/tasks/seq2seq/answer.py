@@ -5,17 +5,23 @@ T tokens of the answer, its end included, S tokens of the source.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gatework.text.dictionary import Dictionary, looked_up
+from gatework.text.units import CJK
+
 if TYPE_CHECKING:
     from gatework.text.running import RunningCodec
 
 Float32 = npt.NDArray[np.float32]
+_WIDE = re.compile(f"[{CJK}\u3000-\u303f\uff00-\uffef]")
+"""Characters of texts that have no blanks between sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,6 +46,10 @@ class Translation:
     """The next best ones, where `count` asked for them."""
     left_out: int = 0
     """Tokens at the end of the source that were not read, as it is longer than training allowed."""
+    script: str = ""
+    """The script of the source, where the model learnt from sources in other scripts alone."""
+    sentences: int = 1
+    """How many sentences the source was cut into, each answered for itself."""
 
     @property
     def alignment(self) -> tuple[int, ...]:
@@ -53,8 +63,9 @@ class Translation:
         values = {"text": self.text, "score": self.score, "log_p": self.log_p, "reason": self.reason}
         if self.replaced:
             values["replaced"] = list(self.replaced)
-        if self.left_out:
-            values["left_out"] = self.left_out
+        for name, plain in (("left_out", 0), ("script", ""), ("sentences", 1)):
+            if (value := getattr(self, name)) != plain:
+                values[name] = value
         return values | ({"alternatives": [one.to_dict() for one in self.alternatives]} if self.alternatives else {})
 
     def to_line(self, top_k: int | None = None) -> str:
@@ -74,30 +85,97 @@ def translation(
     target: RunningCodec,
     *,
     replace_unknown: bool = True,
+    dictionary: Dictionary | None = None,
     left_out: int = 0,
+    script: str = "",
 ) -> Translation:
     """The best hypothesis as an answer, the others as its alternatives.
 
     Args:
         hypotheses: `kernels.decoding.Hypothesis`, best first.
         source: the tokens of the source as text.
-        replace_unknown: where the target has an unknown token, the token of the source that was looked at most stands.
+        replace_unknown: where the target has an unknown token, the token of the source that was looked at most stands,
+            its end aside.
+        dictionary: what stands there instead, for tokens of the source that it has.
         left_out: tokens of the source that were not read.
+        script: of the source, where it is one that training had not.
     """
-    made = [_one(hypothesis, source, target, replace_unknown) for hypothesis in hypotheses]
-    first = made[0]
-    fields = {name: getattr(first, name) for name in first.__dataclass_fields__}
-    return Translation(**{**fields, "alternatives": tuple(made[1:]), "left_out": left_out})
+    made = [_one(hypothesis, source, target, replace_unknown, dictionary or {}) for hypothesis in hypotheses]
+    return replace(made[0], alternatives=tuple(made[1:]), left_out=left_out, script=script)
 
 
-def _one(hypothesis: Any, source: Sequence[str], target: RunningCodec, replace_unknown: bool) -> Translation:
+def joined(answers: Sequence[Translation], gaps: Sequence[str]) -> Translation:
+    """The answers to the sentences of a text as one, each alternative from those of its rank, or the best there is.
+
+    Args:
+        answers: one at least.
+        gaps: what stood before, between and after the sentences, one more than answers.
+    """
+    count = max(len(one.alternatives) for one in answers)
+    ranked = [[one, *one.alternatives] for one in answers]
+    made = [_joined([own[min(rank, len(own) - 1)] for own in ranked], gaps) for rank in range(count + 1)]
+    return replace(
+        made[0],
+        alternatives=tuple(made[1:]),
+        left_out=sum(one.left_out for one in answers),
+        script=next((one.script for one in answers if one.script), ""),
+        sentences=len(answers),
+    )
+
+
+def _joined(parts: Sequence[Translation], gaps: Sequence[str]) -> Translation:
+    text, replaced, tokens = gaps[0] + parts[0].text, list[int](), 0
+    for part, gap in zip(parts[1:], gaps[1:-1], strict=True):
+        text += _between(text, part.text, gap) + part.text
+    for part in parts:
+        replaced += [tokens + place for place in part.replaced]
+        tokens += len(part.tokens)
+    weights = [len(part.tokens) + 1 for part in parts]
+    reasons = [part.reason for part in parts]
+    return Translation(
+        text=text + gaps[-1],
+        score=sum(part.score * weight for part, weight in zip(parts, weights, strict=True)) / sum(weights),
+        log_p=sum(part.log_p for part in parts),
+        reason=next((reason for reason in reasons if reason != "end"), "end"),
+        tokens=tuple(token for part in parts for token in part.tokens),
+        source_tokens=tuple(token for part in parts for token in part.source_tokens),
+        attention=_beside([part.attention for part in parts], parts),
+        replaced=tuple(replaced),
+    )
+
+
+def _between(before: str, after: str, gap: str) -> str:
+    """What stands between two sentences: the gap, but blanks as the script of the answer has them."""
+    if gap.strip(" ") or not before or not after:
+        return gap
+    return "" if _WIDE.match(before[-1]) and _WIDE.match(after) else gap or " "
+
+
+def _beside(parts: Sequence[Float32 | None], answers: Sequence[Translation]) -> Float32 | None:
+    """Attention of each sentence to its own tokens, that of its end only of the last one."""
+    if any(part is None for part in parts):
+        return None
+    kept = [part[: len(one.tokens)] for part, one in zip(parts[:-1], answers, strict=False) if part is not None]
+    kept += [part for part in parts[-1:] if part is not None]
+    whole = np.zeros((sum(map(len, kept)), sum(part.shape[1] for part in kept)), dtype=np.float32)
+    row = column = 0
+    for part in kept:
+        whole[row : row + len(part), column : column + part.shape[1]] = part
+        row, column = row + len(part), column + part.shape[1]
+    return whole
+
+
+def _one(
+    hypothesis: Any, source: Sequence[str], target: RunningCodec, replace_unknown: bool, dictionary: Dictionary
+) -> Translation:
     ids, attention_TS = list(hypothesis.ids), hypothesis.attention_TS
     known = [target.raw[one].decode("utf-8", "replace").strip(" ") for one in ids]
     replaced: list[int] = []
     if replace_unknown and attention_TS is not None:
         replaced = [place for place, one in enumerate(ids) if one == target.unknown]
         for place in replaced:
-            known[place] = source[int(attention_TS[place].argmax())]
+            word = source[int(attention_TS[place, :-1].argmax())]  # its end is no word
+            known[place] = looked_up(dictionary, word) or word
     return Translation(
         text=_text(ids, known, replaced, target),
         score=hypothesis.score,

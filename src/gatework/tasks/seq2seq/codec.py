@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gatework.core.errors import BundleError, DataError
 from gatework.tasks.seq2seq.answer import Translation, translation
 from gatework.tasks.task import Codec
+from gatework.text.scripts import NAMES, script_of
 
 if TYPE_CHECKING:
     from gatework.text.running import RunningCodec
@@ -34,6 +35,10 @@ class Settings:
     """Turns of a dialogue that are a source; 0 where sources are no dialogues."""
     most: int = 0
     """Tokens of a source that are read; 0 for all."""
+    usual: int = 0
+    """Tokens of a source from which on it is cut into sentences, see `runtime.sentences`; 0 for never."""
+    scripts: tuple[str, ...] = ()
+    """Scripts of training sources, see `text.scripts`; empty where that is not known."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,15 +46,20 @@ class Settings:
     @classmethod
     def from_dict(cls, values: Any, *, source: str) -> Settings:
         """Read what `to_dict` wrote. Raises BundleError naming `source`."""
-        types = {"beams": int, "length_penalty": float, "max_ratio": float, "context": int, "most": int}
-        if not isinstance(values, dict) or set(values) != set(types):
+        types = {"beams": int, "length_penalty": float, "max_ratio": float, "context": int, "most": int, "usual": int}
+        later = {"usual": 0, "scripts": []}  # since bundles without them were written
+        if not isinstance(values, dict) or set(later | values) != {*types, "scripts"}:
             raise BundleError(f"{source}: decode must hold {', '.join(types)}. Export the model again.")
+        values = later | values
+        scripts = values["scripts"]
+        if not isinstance(scripts, list | tuple) or not set(map(str, scripts)) <= set(NAMES):
+            raise BundleError(f"{source}: decode.scripts is {str(scripts)[:40]}. Export the model again.")
         for name, kind in types.items():
             value = values[name]
             good = type(value) is kind or (kind is float and type(value) is int)
             if not good or not 0 <= value < 1 << 31 or (name in ("beams", "max_ratio") and not value):
                 raise BundleError(f"{source}: decode.{name} is {str(value)[:40]}. Export the model again.")
-        return cls(**values)
+        return cls(**{**values, "scripts": tuple(scripts)})
 
 
 class Source(NamedTuple):
@@ -115,18 +125,24 @@ class Seq2SeqCodec(Codec):
         return [one.tokens for one in encoded]
 
     def decode(self, outputs: Any, encoded: Sequence[Any], **options: Any) -> list[Translation]:
-        """Answers from the hypotheses of each source, the best first. The options are those of the search."""
-        replace = options.get("replace_unknown", True)
+        """Answers from the hypotheses of each source, the best first; `replace_unknown` and `dictionary` as in
+        `answer.translation`."""
         return [
             translation(
                 found,
                 self.source_tokens(source),
                 self.target,
-                replace_unknown=replace,
                 left_out=source.left_out,
+                script=self.odd_script(source.text),
+                **options,
             )
             for source, found in zip(encoded, outputs, strict=True)
         ]
+
+    def odd_script(self, text: str) -> str:
+        """The name of a text's script where training had none of it; else empty."""
+        found = script_of(text) if self.settings.scripts else -1
+        return "" if found < 0 or NAMES[found] in self.settings.scripts else NAMES[found]
 
     def to_entries(self) -> dict[str, bytes]:
         """Bundle entries `open_codec` reads."""

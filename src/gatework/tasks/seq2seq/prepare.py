@@ -5,9 +5,11 @@ Files are streamed and read several times; in memory there are counts alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from gatework.tasks.facts import file_facts
 from gatework.tasks.seq2seq.codec import Seq2SeqCodec, Settings
 from gatework.tasks.seq2seq.sources import Empties, Sources
 from gatework.tasks.task import Prepared, Say, silent
+from gatework.text.scripts import NAMES, script_of
 
 if TYPE_CHECKING:
     from gatework.core.recipe import InputSection, Recipe
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
     from gatework.text.stream import TokenStream
 
 IntArray = npt.NDArray[np.integer]
+USUAL = 0.99
+"""Part of the training sources that are no longer than is usual."""
+LOOKED_AT = 20_000
+RARE = 0.01
+"""Part of the sources below which a script is not one that is learnt from."""
 
 
 class PairStream:
@@ -62,6 +70,7 @@ def prepare(
     units: tuple[str, str],
     metrics: dict[str, bool],
     dialogue: bool = False,
+    sentences: bool = False,
 ) -> PreparedPairs:
     """Read, split and encode the data of a recipe into `folder`. See `Task.prepare`.
 
@@ -69,6 +78,7 @@ def prepare(
         units: of source and target where the recipe leaves them open.
         metrics: what `train.metric` may be.
         dialogue: whether sources are turns of dialogues.
+        sentences: whether the model is to cut texts longer than USUAL of the training sources.
     """
     if recipe.train.metric not in metrics:
         raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, metrics)}")
@@ -89,9 +99,13 @@ def prepare(
         max_ratio=decode.max_ratio,
         context=context,
         most=limit,
+        scripts=_scripts(train()),
     )
     codec = Seq2SeqCodec(own, target, settings)
     streams = {part: _encode(sources, part, codec, folder, limit, say) for part in ("train", "dev")}
+    if sentences:
+        settings = replace(settings, usual=int(np.quantile(streams["train"].source.lengths_N, USUAL)))
+        codec = Seq2SeqCodec(own, target, settings)
     recipe = _with_epochs(recipe, streams["train"], say)
     architecture = _architecture(recipe, codec)
     for part, stream in streams.items():
@@ -178,6 +192,13 @@ def _fit(train: Any, recipe: Recipe) -> tuple[RunningCodec, RunningCodec]:
         codec = fit(("source", "target"), wanted)
         return codec, codec
     return fit(("source",), wanted), fit(("target",), wanted.model_copy(update={"unit": wanted.target_unit}))
+
+
+def _scripts(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Scripts of the sources, of the first LOOKED_AT pairs, but for rare ones."""
+    counts = Counter(script_of(pair.source) for pair in islice(pairs, LOOKED_AT))
+    least = RARE * counts.total()
+    return tuple(sorted(NAMES[one] for one, count in counts.items() if one >= 0 and count >= least))
 
 
 class _Cut:

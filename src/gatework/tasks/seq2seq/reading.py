@@ -36,7 +36,7 @@ def read_as_trained(
 
     Raises: DataError naming file and line; ConfigError: an option is unknown.
     """
-    from gatework.text.pairs import pair_format, read_pairs
+    from gatework.text.pairs import language_of, pair_format, read_pairs, target_beside
 
     known = {field.name for field in fields(Reading)}
     for name in options:
@@ -47,5 +47,9 @@ def read_as_trained(
     data = recipe.get("data", {}) if isinstance(recipe, Mapping) else {}
     trained = {name: data[name] for name in ("source", "target", "context", "header", "encoding") if name in data}
     given = {name: value for name, value in options.items() if name in known}
-    found = pair_format(path, Reading(**{**trained, **given}), beside=beside, dialogue=dialogue)
+    reading = Reading(**{**trained, **given})
+    if beside is None:
+        files = config.get("facts", {}).get("files", {}).get("train", {})
+        beside = target_beside(path, reading, like=language_of(str(files.get("target", {}).get("file", ""))))
+    found = pair_format(path, reading, beside=beside, dialogue=dialogue)
     return read_pairs(path, found, beside=beside)

@@ -47,7 +47,7 @@ class Sources:
             raise ConfigError("data.train is not set. Give the training file, such as data.train = 'train.tsv'.")
         given = {"train": data.train, "dev": data.dev, "test": data.test}
         paths = {part: path for part, path in given.items() if isinstance(path, str)}
-        targets = target_files(paths, data)
+        targets = target_files(paths, data, say)
         formats: dict[str, PairFormat] = {}
         inferred: list[str] = []
         for part, path in paths.items():
@@ -83,10 +83,22 @@ def _ignored(line: int, side: str) -> None:
     """Whoever counts gives another function."""
 
 
-def target_files(paths: dict[str, str], data: Any) -> dict[str, str]:
-    """Files of targets by part. Raises ConfigError: some parts have one and others none."""
+def target_files(paths: dict[str, str], data: Any, say: Say) -> dict[str, str]:
+    """Files of targets by part: as the recipe says, or beside those of the sources.
+
+    Raises: ConfigError: some parts have one and others none, or several could be meant.
+    """
+    from gatework.text.pairs import language_of, target_beside
+
     targets = {part: getattr(data, f"{part}_target", None) for part in PARTS}
     found = {part: path for part, path in targets.items() if path is not None}
+    like = language_of(found.get("train", ""))
+    for part, path in paths.items():
+        if part in found or (beside := target_beside(path, data, like=like)) is None:
+            continue
+        found[part] = beside
+        like = like or language_of(beside)
+        say(f"{part}: targets from {Path(beside).name} (beside {Path(path).name}; data.{part}_target says otherwise)")
     for part in found:
         if part not in paths:
             raise ConfigError(f"data.{part}_target is set, but data.{part} names no file. Set both.")

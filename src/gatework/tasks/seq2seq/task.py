@@ -30,6 +30,8 @@ class Seq2SeqTask(Task):
     """Of source and target where the recipe leaves them open."""
     dialogue: ClassVar[bool] = False
     """Whether sources may be turns of dialogues."""
+    sentences: ClassVar[bool] = False
+    """Whether texts that are longer than is usual are cut into their sentences."""
     listed: ClassVar[bool] = False
     """Whether pairs with one source are one example with several right targets."""
 
@@ -37,7 +39,15 @@ class Seq2SeqTask(Task):
         """See `prepare.prepare`."""
         from gatework.tasks.seq2seq.prepare import prepare
 
-        return prepare(recipe, folder, say, units=self.units, metrics=dict(self.metrics), dialogue=self.dialogue)
+        return prepare(
+            recipe,
+            folder,
+            say,
+            units=self.units,
+            metrics=dict(self.metrics),
+            dialogue=self.dialogue,
+            sentences=self.sentences,
+        )
 
     def score(self, prepared: PreparedPairs, outputs: Outputs) -> dict[str, Any]:
         """Perplexity of dev; where its sources were answered too, what the answers are worth."""
@@ -113,6 +123,7 @@ class Translate(Seq2SeqTask):
 
     name = "translate"
     summary = "what a sentence is in another language, learnt from pairs of sentences"
+    sentences = True
     metrics = _named(*BLEU, "exact_match")
     defaults = _defaults()
 

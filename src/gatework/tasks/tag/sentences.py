@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-STOPS = frozenset("。！？!?．…‼⁇⁈⁉؟।.")
-CLOSING = frozenset("\"'”’」』）)】》〉]}")
-WIDE = frozenset("。！？．")
+from gatework.text.sentences import CLOSING, STOPS, WIDE
+
 MOST = 0.3
 """Ends of a sentence inside a training sentence, on average, up to which texts are cut at them."""
 
