@@ -31,6 +31,7 @@ COMMANDS = (
     "chat",
     "info",
     "explain",
+    "serve",
     "export",
     "find-lr",
 )

@@ -1,0 +1,128 @@
+"""The description of the HTTP doors, as OpenAPI 3.1 has it: `/openapi.json`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gatework
+from gatework.server.limits import Limits
+
+Schema = dict[str, Any]
+
+
+def description(limits: Limits) -> bytes:
+    """The description, with the limits of a service."""
+    texts = {"type": "array", "items": {"$ref": "#/components/schemas/Text"}, "maxItems": limits.batch}
+    options = {"type": "object", "description": "Options of the task; see docs/serving.md."}
+    answer = {"type": "object", "description": "As `gatework predict --json` prints it."}
+    answers = _object({"answers": {"type": "array", "items": answer}})
+    one = _object({"answer": answer})
+    schemas = {
+        "Text": {
+            "description": "A text; for taggers also a list of tokens, for replies a list of turns.",
+            "anyOf": [
+                {"type": "string", "maxLength": limits.text_chars},
+                {"type": "array", "items": {"type": "string"}},
+            ],
+        },
+        "Error": _object({"error": {"type": "string"}}, required=("error",)),
+    }
+    text = {"$ref": "#/components/schemas/Text"}
+    string = {"type": "string", "maxLength": limits.text_chars}
+    name = "/v1/models/{name}"
+    either = {"anyOf": [one, answers]}
+    paths = {
+        "/health/live": {"get": _call("Whether the process answers.", {"type": "object"}, open_=True)},
+        "/health/ready": {"get": _call("Whether it takes requests.", {"type": "object"}, open_=True, failing=("503",))},
+        "/metrics": {"get": _call("Counters, as Prometheus reads them.", {"type": "string"}, media="text/plain")},
+        "/openapi.json": {"get": _call("This description.", {"type": "object"})},
+        "/v1/models": {"get": _call("The models that are loaded.", {"type": "object"})},
+        name: {"get": _call("One model.", {"type": "object"}, named=True)},
+        f"{name}/predict": {
+            "post": _call(
+                "The answer for a text, or for several.",
+                either,
+                body={
+                    "oneOf": [
+                        _object({"text": text, "options": options}, required=("text",)),
+                        _object({"texts": texts, "options": options}, required=("texts",)),
+                    ]
+                },
+                named=True,
+            )
+        },
+        f"{name}/generate": {
+            "post": _call(
+                "What a language model writes after a prompt; with `stream` as server-sent events.",
+                either,
+                body=_object({"prompt": string, "options": options, "stream": {"type": "boolean"}}),
+                named=True,
+            )
+        },
+        f"{name}/score": {
+            "post": _call(
+                "How likely texts are, or targets given their sources.",
+                answers,
+                body=_object({"texts": texts, "pairs": {"type": "array", "items": {"type": "array"}}}),
+                named=True,
+            )
+        },
+        f"{name}/fill": {
+            "post": _call(
+                "What may stand in the gaps (___) of a text.",
+                answers,
+                body=_object({"text": string, "options": options}, required=("text",)),
+                named=True,
+            )
+        },
+        f"{name}/rewrite": {
+            "post": _call(
+                "Alternatives to the marked [[part]] of a text.",
+                one,
+                body=_object({"text": string, "options": options}, required=("text",)),
+                named=True,
+            )
+        },
+    }
+    whole = {
+        "openapi": "3.1.0",
+        "info": {"title": "gatework serve", "version": gatework.__version__},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+    return json.dumps(whole).encode()
+
+
+def _object(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:
+    values: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return values | ({"required": list(required)} if required else {})
+
+
+def _call(
+    summary: str,
+    answer: Schema,
+    *,
+    body: Schema | None = None,
+    named: bool = False,
+    open_: bool = False,
+    failing: tuple[str, ...] = (),
+    media: str = "application/json",
+) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    statuses = list(failing) if open_ else ["401", "403"]
+    statuses += ["404"] if named else []
+    statuses += ["400", "408", "413", "415", "422", "429", "500", "503"] if body is not None else []
+    call: dict[str, Any] = {
+        "summary": summary,
+        "responses": {"200": {"description": "The answer.", "content": {media: {"schema": answer}}}}
+        | {status: {"description": "What was wrong.", "content": error} for status in statuses},
+    }
+    if named:
+        call["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if body is not None:
+        call["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    return call if open_ else call | {"security": [{"token": []}, {}]}

@@ -1,0 +1,188 @@
+"""What a request brings, read within bounds: head, body, JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from gatework.server.limits import Limits
+from gatework.server.refusal import Refusal
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+JSON = b"application/json"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+WINDOW = {"gzip": 31, "deflate": 15}
+"""zlib's window bits of what a body may be packed with."""
+
+
+class Head(NamedTuple):
+    """The headers that matter here, as they came."""
+
+    length: bytes = b""
+    encoding: bytes = b""
+    accept_encoding: bytes = b""
+    authorization: bytes = b""
+    origin: bytes = b""
+    host: bytes = b""
+    json_length: bytes = b""
+    """`Inference-Header-Content-Length`, see `v2`."""
+
+
+_FIELDS = {
+    b"content-length": 0,
+    b"content-encoding": 1,
+    b"accept-encoding": 2,
+    b"authorization": 3,
+    b"origin": 4,
+    b"host": 5,
+    b"inference-header-content-length": 6,
+}
+
+
+def head_of(scope: Scope) -> Head:
+    """The headers of a request or of a WebSocket."""
+    found = [b""] * len(_FIELDS)
+    for name, value in scope["headers"]:
+        place = _FIELDS.get(name)
+        if place is not None:
+            found[place] = value
+    return Head(*found)
+
+
+class Bodies:
+    """Bodies that are in memory, all of them together within bounds."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return self._held
+
+    async def read(self, receive: Receive, head: Head) -> bytes:
+        """A body, unpacked. Give its length back to `free` when the request is answered.
+
+        Raises Refusal: 413, 415, 408 as it is too large, oddly packed or too slow; 400: it cannot be unpacked, or the
+            client went away; 503: too many bodies at once.
+        """
+        limits = self._limits
+        if head.length and (len(head.length) > 18 or int(head.length) > limits.body_bytes):
+            raise self._too_large()
+        message = await receive()
+        if message["type"] == "http.request" and not message["more_body"]:
+            body: bytes = message["body"]
+            if len(body) > limits.body_bytes:
+                raise self._too_large()
+        else:
+            body = await self._rest(receive, message)
+        if head.encoding:
+            body = unpacked(body, head.encoding, limits.body_bytes)
+        if self._held + len(body) > limits.bodies_bytes:
+            raise Refusal(503, "Too many large requests at once. Try again.")
+        self._held += len(body)
+        return body
+
+    def free(self, size: int) -> None:
+        """A body of this many bytes is done with."""
+        self._held -= size
+
+    async def _rest(self, receive: Receive, message: Any) -> bytes:
+        """The body that begins with `message`, which is not all of it."""
+        parts, size, held = [], 0, 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    if message["type"] != "http.request":
+                        raise Refusal(400, "The client left before its request had come.")
+                    part = message["body"]
+                    parts.append(part)
+                    size += len(part)
+                    if size > self._limits.body_bytes:
+                        raise self._too_large()
+                    if self._held + len(part) > self._limits.bodies_bytes:
+                        raise Refusal(503, "Too many large requests at once. Try again.")
+                    self._held += len(part)
+                    held += len(part)
+                    if not message["more_body"]:
+                        return b"".join(parts)
+                    message = await receive()
+        except TimeoutError:
+            raise Refusal(408, f"The body did not come within {self._limits.body_seconds:g} seconds.") from None
+        finally:
+            self._held -= held
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"The body is larger than {self._limits.body_bytes:,} bytes. Send less at once.")
+
+
+def unpacked(body: bytes, encoding: bytes, most: int) -> bytes:
+    """A body that came packed. Raises Refusal: 415 for another packing, 400 for damage, 413 for more than `most`."""
+    name = encoding.strip().lower().decode("latin-1")
+    if name in ("", "identity"):
+        return body
+    if name not in WINDOW:
+        raise Refusal(415, f"Content-Encoding {name[:40]!r} is unknown. Known: deflate, gzip, identity.")
+    unpacker = zlib.decompressobj(WINDOW[name])
+    try:
+        plain = unpacker.decompress(body, most + 1)
+    except zlib.error as error:
+        raise Refusal(400, f"The body is no {name}: {error}.") from None
+    if len(plain) > most:
+        raise Refusal(413, f"The body unpacks to more than {most:,} bytes. Send less at once.")
+    if not unpacker.eof or unpacker.unused_data:
+        raise Refusal(400, f"The body is no {name}: it is cut, or something follows it.")
+    return plain
+
+
+def parsed(body: bytes | memoryview) -> dict[str, Any]:
+    """A JSON object. Raises Refusal 400: it is none, or not UTF-8; NaN and numbers without end are none."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, f"The body is no JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise Refusal(400, f"The body must be a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def dumped(value: Any) -> bytes:
+    """JSON; numbers that are none are null."""
+    found: bytes = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=_plain)
+    return found
+
+
+async def send_json(send: Send, value: Any, status: int = 200, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Answer with JSON."""
+    await send_bytes(send, dumped(value), status, [(b"content-type", JSON), *more])
+
+
+async def send_bytes(send: Send, body: bytes, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Answer with bytes."""
+    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_refusal(send: Send, refusal: Refusal) -> None:
+    """Answer with an error, as every door here has them: `{"error": sentence}`."""
+    more = [] if refusal.retry_after is None else [(b"retry-after", b"%d" % refusal.retry_after)]
+    if refusal.status == 401:
+        more = [(b"www-authenticate", b"Bearer")]
+    if refusal.status in (408, 413):
+        more = [*more, (b"connection", b"close")]  # what is left of the body is not read
+    await send_json(send, {"error": refusal.message}, refusal.status, more)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    raise TypeError(f"{type(value).__name__} in an answer")

@@ -1,0 +1,186 @@
+"""The service as an ASGI application: who may ask, what is asked, and what becomes of a failure.
+
+What is asked most, `predict` and the protocol's `infer`, goes straight from here to the model; Starlette routes the
+rest. Every failure ends in `{"error": sentence}` with a status, and touches no other request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router, WebSocketRoute
+
+from gatework.server.asking import Asking
+from gatework.server.gate import Gate
+from gatework.server.limits import Limits
+from gatework.server.meters import CONTENT_TYPE, Meters
+from gatework.server.openapi import description
+from gatework.server.refusal import Refusal, refusal_of
+from gatework.server.registry import Registry
+from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_json
+from gatework.server.requests import send_refusal as refuse
+from gatework.server.sockets import Sockets
+from gatework.server.v1 import V1, predict
+
+log = logging.getLogger("gatework.server")
+
+OPEN = ("/health/live", "/health/ready")
+"""Paths that need no token: whoever balances the load has none."""
+
+
+def make_service(
+    models: Sequence[str],
+    limits: Limits | None = None,
+    *,
+    tokens: tuple[str, ...] = (),
+    workers: int = 2,
+    folder: Path | None = None,
+    local: bool = True,
+) -> Service:
+    """A service of bundles, each `path` or `name=path`, loaded already.
+
+    Args:
+        tokens: bearer tokens of which a request needs one; none for no check.
+        workers: threads that run models.
+        folder: bundles in it may be loaded by name later.
+        local: it will listen on this machine's own address alone.
+    Raises: ConfigError, BundleError.
+    """
+    service = Service(limits or Limits(), Gate(tokens, local=local), workers=workers, folder=folder)
+    service.registry.open_all(models)
+    return service
+
+
+class Service:
+    """An ASGI application. `draining` makes it unready, and ends its streams; requests are still answered."""
+
+    def __init__(self, limits: Limits, gate: Gate, *, workers: int, folder: Path | None) -> None:
+        self.limits, self.gate, self.meters = limits, gate, Meters()
+        self.registry = Registry(limits, self.meters, workers=workers, folder=folder)
+        self.asking = Asking(self.registry, limits, self.meters)
+        self.draining = False
+        self._bodies = Bodies(limits)
+        v1, sockets = V1(self.registry, self.asking), Sockets(self)
+        name = "/v1/models/{name:path}"
+        self._routes = Router(
+            [
+                Route("/health/live", self._live),
+                Route("/health/ready", self._ready),
+                Route("/metrics", self._metrics),
+                Route("/openapi.json", self._openapi),
+                Route("/v1/models", v1.models),
+                *(
+                    Route(f"{name}/{what}", getattr(v1, what), methods=["POST"])
+                    for what in ("generate", "score", "fill", "rewrite")
+                ),
+                Route(f"{name}/predict", self._predict, methods=["POST"]),
+                WebSocketRoute(f"{name}/stream", sockets.stream),
+                Route(name, v1.model),
+            ],
+            redirect_slashes=False,
+        )
+
+    @property
+    def bodies_held(self) -> int:
+        """Bytes of requests in memory."""
+        return self._bodies.held
+
+    @property
+    def routes(self) -> Sequence[Any]:
+        """What Starlette routes."""
+        found: Sequence[Any] = self._routes.routes
+        return found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._routes(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start, path, size = time.perf_counter(), scope["path"], 0
+        served = self.registry.quick.get(path) if scope["method"] == "POST" else None
+        status, texts = 200, 0
+        try:
+            head = head_of(scope)
+            if path not in OPEN:
+                self.gate.check(head)
+            body = await self._bodies.read(receive, head)
+            size, start = len(body), time.perf_counter()
+            if served is not None:
+                answer, texts = await predict(self.asking, served, parsed(body))
+                await send_json(send, answer)
+            else:
+                status = await self._route(scope, head, body, receive, send)
+        except Exception as error:
+            refusal = _refusal(error, scope)
+            status = refusal.status
+            if status == 500:
+                self.log_failure(scope["method"], path)
+            await refuse(send, refusal)
+        finally:
+            self._bodies.free(size)
+        seconds = time.perf_counter() - start
+        if served is not None:
+            served.tally.add(texts, seconds, failed=status != 200)
+        self.meters.answered(served.name if served is not None else "", _door(path), status, seconds)
+
+    async def _route(self, scope: Scope, head: Head, body: bytes, receive: Receive, send: Send) -> int:
+        """Let Starlette find the handler; its status. The body, which is read, goes along in the scope's state."""
+        status = 500
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        state = {**scope.get("state", {}), "head": head, "body": body, "json": partial(parsed, body)}
+        # With an `app` in the scope, routing tells of its own failures by HTTPException.
+        await self._routes({**scope, "state": state, "app": self}, receive, watched)
+        return status
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self.registry.close()
+
+    def log_failure(self, method: str, path: str) -> None:
+        """Write the exception that is being handled into the log."""
+        log.exception("%s %s failed", method, path[:200])
+
+    async def _live(self, request: Request) -> Response:
+        return Response(b'{"live":true}', media_type="application/json")
+
+    async def _ready(self, request: Request) -> Response:
+        ready = not self.draining
+        return Response(b'{"ready":%s}' % (b"true" if ready else b"false"), 200 if ready else 503, None, JSON.decode())
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(self.meters.text(), media_type=CONTENT_TYPE.decode())
+
+    async def _openapi(self, request: Request) -> Response:
+        return Response(description(self.limits), media_type="application/json")
+
+    async def _predict(self, request: Request) -> Response:
+        """A model that is not there; the others are answered before any routing."""
+        self.registry.get(request.path_params["name"])
+        raise Refusal(404, "no such path")
+
+
+def _refusal(error: Exception, scope: Scope) -> Refusal:
+    if isinstance(error, HTTPException):
+        return Refusal(error.status_code, f"{error.detail}: {scope['method']} {scope['path'][:200]}")
+    return refusal_of(error)
+
+
+def _door(path: str) -> str:
+    return path[1:3] if path[:4] in ("/v1/", "/v2/") else "other"

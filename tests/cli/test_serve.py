@@ -1,0 +1,98 @@
+"""`gatework serve` as a process: from its first line to its end; and mistakes on its command line."""
+
+import contextlib
+import http.client
+import json
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+
+import pytest
+
+from services import need_extra
+
+RUN = [sys.executable, "-c", "import sys; from gatework.cli import main; sys.exit(main())", "serve"]
+
+
+@contextlib.contextmanager
+def served(*arguments):
+    """The process and the address that it names."""
+    words = [*RUN, *map(str, arguments), "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            lines = []
+            while not lines or " on http" not in lines[-1]:
+                lines.append(process.stderr.readline())
+                assert lines[-1], "".join(lines)
+            yield process, lines, int(re.search(r":(\d+)$", lines[-1].split(",")[0].strip())[1])
+        finally:
+            process.kill()
+
+
+def test_a_process_answers_and_ends_when_told(model):
+    need_extra()
+    with served(f"reviews={model}") as (process, lines, port):
+        assert lines[-1].startswith("gatework: serving reviews (classify) on http://127.0.0.1:")
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("POST", "/v1/models/reviews/predict", b'{"text": "wonderful"}')
+            assert json.loads(connection.getresponse().read())["answer"]["label"] in ("neg", "pos")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_tls_and_tokens(model, tmp_path):
+    need_extra()
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate, tokens = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "tokens"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    tokens.write_text("a-good-token\n")
+    with served(model, "--tls-cert", certificate, "--tls-key", key, "--token-file", tokens) as (_, _, port):
+        context = ssl.create_default_context(cafile=certificate)
+        for headers, status in (({}, 401), ({"Authorization": "Bearer a-good-token"}, 200)):
+            with contextlib.closing(http.client.HTTPSConnection("localhost", port, context=context)) as connection:
+                connection.request("GET", "/v1/models", headers=headers)
+                assert connection.getresponse().status == status
+
+
+def test_an_open_address_without_a_token_is_told(model):
+    need_extra()
+    with served(model, "--host", "0.0.0.0") as (_, lines, _):
+        assert "no --token-file" in lines[0]
+
+
+MISTAKES = [
+    ([], "no model"),
+    (["--folder", "nowhere"], "is no folder"),
+    (["nowhere.gw"], "no such file"),
+    (["MODEL", "MODEL"], "two models are called reviews"),
+    (["MODEL", "--host", "256.1.1.1"], "is not to be had"),
+    (["MODEL", "--tls-cert", "x.pem"], "both --tls-cert and --tls-key"),
+    (["MODEL", "--tls-cert", "x.pem", "--tls-key", "y.pem"], "no such pair"),
+    (["MODEL", "--token-file", "nowhere"], "cannot be read"),
+    (["MODEL", "--max-batch", "0"], "--max-batch"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=lambda value: str(value)[:30])
+def test_mistakes(gatework, model, arguments, words):
+    need_extra()
+    done = gatework("serve", *[model if word == "MODEL" else word for word in arguments])
+    assert (done.status, done.out) == (2, "")
+    assert words in done.err, done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_without_the_extra_one_line_says_what_to_install(gatework, model, monkeypatch):
+    from gatework.server import installed
+
+    monkeypatch.setattr(installed, "NEEDED", ("no_such_package",))
+    done = gatework("serve", model)
+    assert done.status == 2
+    assert "pip install 'gatework[serve]'" in done.err

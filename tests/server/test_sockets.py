@@ -1,0 +1,84 @@
+"""WebSockets: as one types, running text, and a model that goes on from where it is."""
+
+import json
+
+import pytest
+
+from gatework.runtime import load
+from services import need_extra, running
+
+need_extra()
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
+from websockets.sync.client import connect  # noqa: E402
+
+from gatework.server import Limits  # noqa: E402
+
+
+def talk(service, name, query="", **options):
+    return connect(f"ws://127.0.0.1:{service.port}/v1/models/{name}/stream{query}", **options)
+
+
+def say(socket, **message):
+    socket.send(json.dumps(message))
+    return json.loads(socket.recv(timeout=20))
+
+
+def test_an_answer_to_each_text(everything, small):
+    model = load(small["classify"])
+    with talk(everything, "classify") as socket:
+        for text in ("a", "a great", "a great film"):
+            assert say(socket, text=text)["answer"]["label"] == model.predict(text).label
+        assert "error" in say(socket, text=3)
+        assert "error" in say(socket, txt="a")
+        socket.send("{")
+        assert "no JSON" in json.loads(socket.recv(timeout=20))["error"]
+        assert "answer" in say(socket, text="still there")
+
+
+def test_running_text_is_tagged_as_it_comes(everything, small):
+    text = "the cat sat . the dog ran . a cat\n" * 6
+    with load(small["tag"]).stream() as stream:
+        want = [answer.to_dict() for answer in stream.feed(text) + stream.end()]
+    with talk(everything, "tag") as socket:
+        got = []
+        for at in range(0, len(text), 7):
+            got += say(socket, text=text[at : at + 7])["answers"]
+        last = say(socket, end=True)
+        assert last["done"]
+        assert json.loads(json.dumps(want)) == got + last["answers"]
+        assert say(socket, text="a new one", end=True)["done"]
+
+
+def test_a_language_model_remembers(everything, small):
+    model = load(small["lm"])
+
+    def heard(socket, **message):
+        socket.send(json.dumps(message))
+        pieces = []
+        while "answer" not in (got := json.loads(socket.recv(timeout=20))):
+            pieces.append(got["piece"])
+        assert "".join(pieces) == got["answer"]["text"]
+        return got["answer"]
+
+    options = {"max_tokens": 9, "seed": 3}
+    first = model.generate("the", **options)
+    second = model.generate(" cat", state=first.state, **options)
+    with talk(everything, "lm") as socket, talk(everything, "lm") as other:
+        assert heard(socket, text="the", options=options)["text"] == first.text
+        assert heard(other, text="dog", options=options)["text"] == model.generate("dog", **options).text
+        assert heard(socket, text=" cat", options=options)["text"] == second.text
+        assert say(socket, reset=True) == {"reset": True}
+        assert heard(socket, text="the", options=options)["text"] == first.text
+
+
+def test_who_may_not(small):
+    with running([small["classify"]], Limits(streams=1), tokens=("a-good-token",)) as service:
+        with pytest.raises(InvalidStatus):
+            talk(service, "classify").recv()
+        with talk(service, "classify", "?token=a-good-token") as socket:
+            assert "answer" in say(socket, text="a")
+            with pytest.raises((InvalidStatus, ConnectionClosed)):
+                talk(service, "classify", "?token=a-good-token").recv()
+        with pytest.raises(InvalidStatus):
+            talk(service, "nobody", "?token=a-good-token").recv()
