@@ -11,6 +11,11 @@ from gatework.export.storage import store
 from gatework.runtime.shapes import weight_shapes
 from gatework.tasks.seq2seq import Seq2SeqCodec, Settings
 
+TRANSFORMER = {
+    **{"network": "transformer", "cell": "", "units": 8, "bidirectional": False},
+    **{"heads": 2, "inner": 11},
+}
+WRITES = {"network": "transformer", "cell": "", "attention": "heads", "units": 8, "heads": 2, "inner": 9}
 CASES = {
     "general": {},
     "dot": {"writer": {"attention": "dot", "units": 12}},
@@ -27,6 +32,15 @@ CASES = {
     "input feeding without attention": {"writer": {"input_feeding": True, "attention": "none"}},
     "coverage": {"writer": {"attention": "additive", "attention_units": 5, "coverage": True}},
     "copy": {"writer": {"copy": True}},
+    "transformer": {"encoder": TRANSFORMER | {"layers": 2}, "writer": WRITES | {"layers": 2}},
+    "lstm under a transformer": {"writer": WRITES | {"heads": 4}},
+    "transformer under a gru": {"encoder": TRANSFORMER, "writer": {"cell": "gru", "layers": 2}},
+    "transformer, copy": {"encoder": TRANSFORMER, "writer": WRITES | {"copy": True}},
+    "transformer, own vocabularies, untied": {
+        "outputs": 9,
+        "encoder": TRANSFORMER,
+        "writer": WRITES | {"shared": False, "tied": False, "units": 6, "embedding": 6, "heads": 3},
+    },
     "everything": {
         "encoder": {"layers": 2},
         "writer": {

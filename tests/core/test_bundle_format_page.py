@@ -51,9 +51,17 @@ def test_every_tensor_of_a_language_model():
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_tensor_of_a_writer(case):
-    section = PAGE.split("### A writer")[1].split("### A BERT")[0]
-    for name in weight_shapes(seq2seq_architecture(**CASES[case])):
-        if name.startswith("writer."):
+    section, transformer = PAGE.split("### A writer")[1].split("### A BERT")[0].split("### A transformer")
+    architecture = seq2seq_architecture(**CASES[case])
+    transformers = [name for name in ("encoder", "writer") if getattr(architecture, name).network == "transformer"]
+    for name in weight_shapes(architecture):
+        part, _, tail = name.partition(".")
+        number, _, rest = tail.partition(".")
+        if part in transformers and (number.isdigit() or number == "norm"):
+            whole, _, last = (f"<layer>.{rest}" if number.isdigit() else tail).rpartition(".")
+            assert f"`<part>.{whole}." in transformer, name
+            assert f".{last}`" in transformer, name
+        elif name.startswith("writer."):
             part, tail = name.removeprefix("writer.").split(".", 1)
             shown = f"`writer.{part}." if not part.isdigit() else "`writer.<layer>.<parameter>`"
             assert shown in section, name

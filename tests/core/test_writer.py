@@ -19,6 +19,9 @@ def test_written_and_read_back(case):
 
 
 WRITER = asdict(seq2seq_architecture().writer)
+TRANSFORMER = asdict(seq2seq_architecture(**CASES["transformer"]).writer)
+ENCODER = asdict(seq2seq_architecture().encoder)
+READS = asdict(seq2seq_architecture(**CASES["transformer"]).encoder)
 ADDITIVE = {**WRITER, "attention": "additive", "attention_units": 5}
 
 
@@ -46,6 +49,26 @@ ADDITIVE = {**WRITER, "attention": "additive", "attention_units": 5}
         ({"outputs": 9}, "one vocabulary"),
         ({"embedding": 5}, "one width"),
         ({"outputs": 2, "writer": {**WRITER, "shared": False}}, "leave no token"),
+        ({"writer": {**WRITER, "network": "convolution"}}, "network must be one of recurrent, transformer"),
+        ({"writer": {**WRITER, "heads": 2}}, "a recurrent writer has a cell, and neither heads"),
+        ({"writer": {**WRITER, "cell": ""}}, "a recurrent writer has a cell"),
+        ({"writer": {**WRITER, "attention": "heads"}}, "by heads is a transformer's"),
+        ({"writer": {**TRANSFORMER, "attention": "general"}}, "by heads is a transformer's"),
+        ({"writer": {**TRANSFORMER, "cell": "lstm"}}, "are of a recurrent writer"),
+        ({"writer": {**TRANSFORMER, "input_feeding": True}}, "input_feeding and coverage are of a recurrent"),
+        ({"writer": {**TRANSFORMER, "heads": 3}}, "a multiple of its heads: 8 units, 3 heads"),
+        ({"writer": {**TRANSFORMER, "heads": 0}}, "has heads and an inner width"),
+        ({"writer": {**TRANSFORMER, "inner": 0}}, "has heads and an inner width"),
+        ({"writer": {**TRANSFORMER, "heads": 2**40}}, "heads is 1099511627776, outside"),
+        ({"writer": {**TRANSFORMER, "units": 16}}, "as wide as its vectors: 16 units against 8"),
+        ({"writer": {**TRANSFORMER, "layers": 2000}}, "layers is 2000, outside"),
+        ({"encoder": {**ENCODER, "heads": 2}}, "recurrent layers have a cell, and no heads"),
+        ({"encoder": {**ENCODER, "cell": ""}}, "recurrent layers have a cell"),
+        ({"encoder": {**READS, "bidirectional": True}}, "encoder: a transformer has no cell, direction"),
+        ({"encoder": {**READS, "cell": "lstm"}}, "encoder: a transformer has no cell, direction"),
+        ({"encoder": {**READS, "units": 10}}, "encoder: a transformer is as wide"),
+        ({"encoder": {**READS, "heads": 16}}, "8 units, 16 heads"),
+        ({"encoder": READS, "head": "per_sequence", "writer": None, "pooling": ["mean"]}, "has no transformer"),
     ],
 )
 def test_what_does_not_fit_is_an_error(change, says):
@@ -71,6 +94,29 @@ def test_shapes_by_the_equations():
     assert shapes["head.bias"] == (17,)
     assert "head.weight" not in shapes
     assert "writer.embedding.weight" not in shapes
+
+
+def test_shapes_of_a_transformer_by_the_equations():
+    """Width 8, I 11 and 9, P 8 of a transformer and 12 of an LSTM in both directions."""
+    shapes = weight_shapes(seq2seq_architecture(**CASES["transformer"]))
+    assert shapes["encoder.1.self.weight"] == (24, 8)
+    assert shapes["encoder.1.inner.weight"] == (11, 8)
+    assert shapes["writer.1.inner.output.weight"] == (8, 9)
+    assert shapes["writer.1.source.memory.weight"] == (16, 8)
+    assert shapes["writer.norm.gain"] == shapes["encoder.norm.shift"] == (8,)
+    assert not any("source" in name for name in shapes if name.startswith("encoder."))
+    assert not any("bridge" in name or name.startswith("writer.output") for name in shapes)
+    assert weight_shapes(seq2seq_architecture(**CASES["lstm under a transformer"]))[
+        "writer.0.source.memory.weight"
+    ] == (16, 12)
+
+
+def test_a_bundle_from_before_transformers_is_read():
+    values = seq2seq_architecture().to_dict()
+    for part in ("encoder", "writer"):
+        for name in ("network", "heads", "inner"):
+            del values[part][name]
+    assert Architecture.from_dict(values, source="a") == seq2seq_architecture()
 
 
 def test_tables_of_their_own():

@@ -37,9 +37,9 @@ def batch(sources, targets):
     return Pairs(padded(sources, 0), lengths[0], padded(read, 0), padded(ends, 0), lengths[1])
 
 
-def network(architecture, seed=0, **options):
+def network(architecture, seed=0, scale=0.7, **options):
     made = Seq2Seq(architecture, **options)
-    made.load_weights(seq2seq_weights(architecture, seed))
+    made.load_weights(seq2seq_weights(architecture, seed, scale))
     return made.eval()
 
 
@@ -82,17 +82,17 @@ def test_at_once_and_by_steps_agree(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_weight_has_its_gradient(case):
-    """In float32 against differences of the loss, along the gradient itself."""
+    """In float32 against differences of the loss, along the gradient itself; a transformer's is bent more."""
     architecture = seq2seq_architecture(**CASES[case])
     _, _, pairs = some(architecture)
-    made = network(architecture).train()
+    scale, step = (0.3, 1e-3) if "transformer" in case else (0.7, 1e-2)
+    made = network(architecture, scale=scale).train()
     for name, weight in made.named_weights():
         made.zero_grad()
         made.loss(pairs).backward()
         assert weight.grad is not None, name
         slope = weight.grad / (weight.grad.norm() + 1e-12)
-        step, kept = 1e-2, weight.detach().clone()
-        found = []
+        kept, found = weight.detach().clone(), []
         for sign in (1.0, -1.0):
             with torch.no_grad():
                 weight.copy_(kept + sign * step * slope)
@@ -137,6 +137,29 @@ def test_every_regulariser_acts_in_training_alone(option):
     made.train()
     torch.manual_seed(3)
     assert abs(float(made.loss(pairs).detach()) - float(plain.loss(pairs).detach())) > 1e-3
+
+
+@pytest.mark.parametrize("option", ["dropout", "output_dropout", "embedding_dropout", "word_dropout"])
+def test_a_transformer_has_regularisers_too(option):
+    architecture = seq2seq_architecture(**CASES["transformer"])
+    _, _, pairs = some(architecture)
+    made, plain = network(architecture, **{option: 0.5}), network(architecture)
+    torch.testing.assert_close(made.nats(pairs), plain.nats(pairs))
+    torch.manual_seed(3)
+    assert abs(float(made.train().loss(pairs).detach()) - float(plain.loss(pairs).detach())) > 1e-3
+
+
+def test_what_is_not_asked_for_does_not_act_on_a_transformers_output():
+    architecture = seq2seq_architecture(**CASES["transformer"])
+    assert network(architecture, dropout=0.5).writing.output_dropout == 0.0
+    assert network(seq2seq_architecture(), dropout=0.5).writing.output_dropout == 0.5
+
+
+@pytest.mark.parametrize("option", ["variational_dropout", "weight_drop", "zoneout"])
+def test_options_of_recurrence_need_a_recurrent_layer(option):
+    with pytest.raises(ConfigError, match="of recurrent layers"):
+        Seq2Seq(seq2seq_architecture(**CASES["transformer"]), **{option: 0.1})
+    Seq2Seq(seq2seq_architecture(**CASES["lstm under a transformer"]), **{option: 0.1})
 
 
 def test_what_cannot_go_step_by_step_is_an_error():

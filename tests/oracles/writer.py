@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from . import ORACLES, run
+from . import ORACLES, run, transformer
 
 END = 2
 
@@ -30,6 +30,9 @@ class Oracle:
         """Memory (S, P), and the summary."""
         encoder = self.a.encoder
         x_S = self.w["embedding.weight"][list(source)]
+        if encoder.network == "transformer":
+            m_S, _ = transformer.run(self.part("encoder."), x_S, encoder.layers, encoder.heads)
+            return m_S, m_S[-1]
         ways = ["forward", "backward"] if encoder.bidirectional else ["forward"]
         for layer in range(encoder.layers):
             ys = []
@@ -47,6 +50,8 @@ class Oracle:
 
     def next(self, source, before=()):
         w, writer = self.w, self.writer
+        if writer.network == "transformer":
+            return self.said(source, *self.transformed(source, before))
         m_S, e = self.read(source)
         table = w["embedding.weight" if writer.shared else "writer.embedding.weight"]
         states = []
@@ -70,6 +75,21 @@ class Oracle:
             for layer in range(1, writer.layers):
                 h = self.layer(layer, np.concatenate([h, c]), states)
             o = np.tanh(w["writer.output.weight"] @ np.concatenate([h, c]) + w["writer.output.bias"])
+        return self.said(source, o, c, h, x, np.array(all_a))
+
+    def transformed(self, source, before):
+        """o, c, h, x and where each token looked, of a transformer."""
+        w, writer = self.w, self.writer
+        m_S, _ = self.read(source)
+        table = w["embedding.weight" if writer.shared else "writer.embedding.weight"]
+        x_T = table[[END, *before]]
+        o_T, a_TS = transformer.run(self.part("writer."), x_T, writer.layers, writer.heads, m_S)
+        return o_T[-1], a_TS[-1] @ m_S, o_T[-1], x_T[-1], a_TS
+
+    def said(self, source, o, c, h, x, all_a):
+        """log p of each token, and the attention of all steps."""
+        w, writer, a = self.w, self.writer, all_a[-1]
+        table = w["embedding.weight" if writer.shared else "writer.embedding.weight"]
         logits = (table if writer.tied else w["head.weight"]) @ o + w["head.bias"]
         logits[0] = -np.inf
         p = np.exp(logits - logits.max())
@@ -81,7 +101,7 @@ class Oracle:
             for place, token in enumerate(source):
                 p[token] += (1 - gate) * a[place]
         with np.errstate(divide="ignore"):
-            return np.log(p), np.array(all_a)
+            return np.log(p), all_a
 
     def layer(self, layer, x, states):
         y, states[layer], _ = ORACLES[self.writer.cell].forward(self.part(f"writer.{layer}."), x[None], states[layer])

@@ -5,6 +5,7 @@ import pytest
 
 from gatework import kernels
 from gatework.core.errors import BundleError, ConfigError, DataError
+from gatework.kernels import transformer
 from gatework.kernels.decoding import END, Search
 from gatework.kernels.decoding_network import Places
 from gatework.runtime import seq2seq
@@ -73,6 +74,14 @@ def test_what_else_is_asked_changes_nothing(case, monkeypatch):
         np.testing.assert_allclose(own, alone, atol=1e-5)
     for own, alone in zip(best, model.answer(SOURCES, Search(beams=3)), strict=True):
         assert [one.ids for one in own] == [one.ids for one in alone]
+
+
+def test_long_rows_of_a_transformer_are_looked_over_in_parts(monkeypatch):
+    model, _ = built("transformer")
+    want = model.nll(SOURCES, TARGETS)
+    monkeypatch.setattr(transformer, "LARGE", 64)
+    for own, other in zip(model.nll(SOURCES, TARGETS), want, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])

@@ -13,6 +13,7 @@ R n-gram rows, L width of their vectors, C outputs, P width of what the head rea
     characters.convolution.bias           (F,)
     characters.<forward|backward>.<parameter of the cell lstm>             of the BiLSTM
     encoder.<layer>.<forward|backward>.<parameter of the cell>     as the cell names them: w_GI, r_GH, b_G ...
+    encoder.*                                 of a transformer: see `core.transformer`
     attention.w_AP (A, D*H), attention.b_A (A,), attention.v_A (A,)
     ngrams.weight                         (R, C)      one row of logits an n-gram; with the head per_sequence
     local.weight                          (R + 1, L)  vectors of n-grams beside the token vectors; row 0 is zero
@@ -58,6 +59,7 @@ from typing import Any, Literal, get_args
 
 from gatework.core.checked import checked
 from gatework.core.errors import BundleError
+from gatework.core.transformer import Kind, transformer_fault
 from gatework.core.writer import Writer, read_writer
 
 Pooling = Literal["last", "mean", "max", "attention"]
@@ -116,15 +118,22 @@ class Bert:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoder:
-    """A stack of recurrent layers."""
+    """A stack of layers, recurrent or with the head sequence a transformer."""
 
-    cell: str
+    network: Kind = "recurrent"
+    cell: str = ""
+    """Of recurrent layers."""
     units: int
     layers: int = 1
     bidirectional: bool = True
     residual: bool = False
     projection: int = 0
     """Width of the recurrent projection; 0 for none (cells that have one)."""
+    heads: int = 0
+    """Of a transformer, which reads all of a source at once and has none of what stands before this but units and
+    layers."""
+    inner: int = 0
+    """Width between the two products of a transformer's layer."""
 
     @property
     def outputs(self) -> int:
@@ -245,7 +254,9 @@ class Architecture:
     def from_dict(cls, values: Any, *, source: str) -> Architecture:
         """Read what `to_dict` wrote. Raises BundleError naming `source` and the offending entry."""
         own = _checked(cls, values, source)
-        own["encoder"] = Encoder(**_checked(Encoder, own["encoder"], f"{source}: encoder"))
+        own["encoder"] = _encoder(own["encoder"], f"{source}: encoder")
+        if own["encoder"].network == "transformer" and own["head"] != "sequence":
+            raise BundleError(f"{source}: a head {own['head']} has no transformer. Export the model again.")
         if own.get("characters") is not None:
             own["characters"] = Characters(**_checked(Characters, own["characters"], f"{source}: characters"))
         if own.get("bert") is not None:
@@ -284,8 +295,12 @@ _CHOICES = {
     "kind": ("cnn", "bilstm"),
     "activation": ("gelu", "gelu_tanh", "relu"),
     "pieces": ("first", "mean"),
+    "network": get_args(Kind),
 }
-_MAY_BE_ZERO = {"projection", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "attention"}
+_MAY_BE_ZERO = {
+    *("projection", "ngram_rows", "ngram_embedding", "lexicon_rows", "lexicon_embedding", "attention"),
+    *("heads", "inner"),
+}
 _MOST = 2**31 - 1
 _checked = partial(checked, choices=_CHOICES, may_be_zero=_MAY_BE_ZERO)
 
@@ -348,7 +363,25 @@ def _writer(own: dict[str, Any], source: str) -> Writer | None:
     beside = [name for name in _BESIDE_TOKENS if own.get(name)]
     if beside:
         raise BundleError(f"{source}: a head sequence does not read {beside[0]}. Export the model again.")
+    if fault := encoder_fault(own["encoder"], embedding=own["embedding"]):
+        raise BundleError(f"{source}: encoder: {fault}. Export the model again.")
     return read_writer(values, own, own["encoder"].outputs, f"{source}: writer")
+
+
+def encoder_fault(encoder: Encoder, *, embedding: int) -> str:
+    """What does not fit in the encoder of a head sequence, over vectors of a width; empty where all does."""
+    if encoder.network == "recurrent":
+        return ""
+    if encoder.cell or encoder.bidirectional or encoder.residual or encoder.projection:
+        return "a transformer has no cell, direction, residual or projection"
+    return transformer_fault(units=encoder.units, embedding=embedding, heads=encoder.heads, inner=encoder.inner)
+
+
+def _encoder(values: Any, source: str) -> Encoder:
+    encoder = Encoder(**_checked(Encoder, values, source))
+    if encoder.network == "recurrent" and (not encoder.cell or encoder.heads or encoder.inner):
+        raise BundleError(f"{source}: recurrent layers have a cell, and no heads. Export the model again.")
+    return encoder
 
 
 def _bert(values: Any, source: str) -> Bert:
@@ -364,7 +397,9 @@ def _bert(values: Any, source: str) -> Bert:
 
 def _states(values: Any, source: str) -> States:
     own = _checked(States, values, source)
-    encoder = Encoder(**_checked(Encoder, own["encoder"], f"{source}: encoder"))
+    encoder = _encoder(own["encoder"], f"{source}: encoder")
+    if encoder.network == "transformer":
+        raise BundleError(f"{source}: states are those of recurrent layers. Export the model again.")
     directions = own["directions"]
     if not isinstance(directions, list | tuple) or tuple(directions) not in _DIRECTIONS or encoder.bidirectional:
         raise BundleError(f"{source}: directions must be forward, backward or both. Export the model again.")

@@ -220,10 +220,21 @@ class ModelSection(Section):
     """Sequence to sequence: units of each layer of the writer; 0 for `units`."""
     writer_layers: Annotated[int, Field(ge=0)] = 0
     """Sequence to sequence: layers of the writer; 0 for `layers`."""
+    encoder: Literal["recurrent", "transformer"] = "recurrent"
+    """Sequence to sequence: what reads the source; `transformer`: pre-layer-norm, sinusoidal positions, `units` wide,
+    which is `embedding` (Vaswani et al. 2017; Xiong et al. 2020)."""
+    writer: Literal["recurrent", "transformer"] = "recurrent"
+    """Sequence to sequence: what writes the target; a `transformer` may look at what a recurrent encoder read (Chen et
+    al. 2018), and has no use for `attention_kind`, `input_feeding` and `coverage`."""
+    heads: Positive = 4
+    """Attention heads of a transformer."""
+    feed_forward: Annotated[int, Field(ge=0)] = 0
+    """Width between the two products of a transformer's layer; 0 for four times `units`."""
     dropout: Chance = 0.5
     """Dropout on every layer's outputs and on the pooled vector before the head."""
     output_dropout: Chance | None = None
-    """Language models and sequence to sequence: dropout on what the head reads. Not set: as `dropout`."""
+    """Language models and sequence to sequence: dropout on what the head reads. Not set: as `dropout`, and of a
+    transformer that writes none."""
     locked_dropout: bool = False
     """Language models: `dropout` and `output_dropout` keep one mask for all steps of a sequence."""
     embedding_dropout: Chance = 0.3

@@ -1,4 +1,4 @@
-"""The writer of a head `sequence`: a recurrent network that reads what it has written and looks at the source.
+"""The writer of a head `sequence`: a network that reads what it has written and looks at the source. Recurrent, it is:
 
 The encoder's outputs are the memory m_s of source place s; e is its summary, the last forward output and the first
 backward output of the top layer, one after the other. y are ids of the target; before the first stands END.
@@ -20,9 +20,10 @@ backward output of the top layer, one after the other. y are ids of the target; 
     copy: g_t = sigmoid(w (c_t, h_t, x_t) + b);   p_t = g_t softmax(logit_t) + (1 - g_t) sum over s of a_ts [source_s]
 
 Only layer 0 is asked where to look, so that without input feeding and coverage each layer runs over a whole known
-target at once.
+target at once. A transformer makes o_t, c_t and a_t as `core.transformer` says; what comes of them is the same.
 
-Weights (E `embedding`, H `units`, G gates x H, P width of the memory and of e, A `attention_units`, V outputs):
+Weights (E `embedding`, H `units`, G gates x H, P width of the memory and of e, A `attention_units`, V outputs); of a
+transformer the first and the last three lines, and its own:
 
     writer.embedding.weight (V, E)                       unless `shared`: then the table is embedding.weight
     writer.<layer>.<parameter of the cell>               inputs E (with input feeding 2 E); of layers above 0, H + P
@@ -45,8 +46,9 @@ from typing import Any, Literal, get_args
 
 from gatework.core.checked import checked
 from gatework.core.errors import BundleError
+from gatework.core.transformer import Kind, transformer_fault
 
-AttentionKind = Literal["none", "dot", "general", "additive"]
+AttentionKind = Literal["none", "dot", "general", "additive", "heads"]
 FIRST_WORD = 3
 """Padding, unknown and the end are ids below it."""
 
@@ -55,12 +57,15 @@ FIRST_WORD = 3
 class Writer:
     """See the module."""
 
-    cell: str
+    network: Kind = "recurrent"
+    cell: str = ""
+    """Of a recurrent one."""
     units: int
     layers: int = 1
     embedding: int
     """Width of the vectors of target tokens, and of what the output table is multiplied with."""
     attention: AttentionKind = "general"
+    """`heads` of a transformer, and of nothing else."""
     attention_units: int = 0
     """Width of additive attention; 0 for the other kinds."""
     input_feeding: bool = False
@@ -73,6 +78,10 @@ class Writer:
     """Source and target have one vocabulary and one embedding, embedding.weight."""
     tied: bool = True
     """The embedding of the target is the output table too."""
+    heads: int = 0
+    """Of a transformer."""
+    inner: int = 0
+    """Width between the two products of a transformer's layer."""
 
     @property
     def stepwise(self) -> bool:
@@ -97,7 +106,11 @@ def read_writer(values: Any, own: dict[str, Any], memory: int, source: str) -> W
     """
     writer = Writer(
         **checked(
-            Writer, values, source, choices={"attention": get_args(AttentionKind)}, may_be_zero={"attention_units"}
+            Writer,
+            values,
+            source,
+            choices={"attention": get_args(AttentionKind), "network": get_args(Kind)},
+            may_be_zero={"attention_units", "heads", "inner"},
         )
     )
     if fault := writer_fault(
@@ -109,6 +122,19 @@ def read_writer(values: Any, own: dict[str, Any], memory: int, source: str) -> W
 
 def writer_fault(writer: Writer, *, vocabulary: int, outputs: int, embedding: int, memory: int) -> str:
     """What does not fit in a writer for an encoder with these sizes; empty where all does."""
+    transformer = writer.network == "transformer"
+    if transformer != (writer.attention == "heads"):
+        return "attention by heads is a transformer's, which has no other"
+    if transformer and (
+        fault := transformer_fault(
+            units=writer.units, embedding=writer.embedding, heads=writer.heads, inner=writer.inner
+        )
+    ):
+        return fault
+    if transformer and (writer.input_feeding or writer.coverage or writer.cell):
+        return "cell, input_feeding and coverage are of a recurrent writer"
+    if not transformer and (writer.heads or writer.inner or not writer.cell):
+        return "a recurrent writer has a cell, and neither heads nor an inner width"
     if (writer.attention == "additive") != (writer.attention_units > 0):
         return "attention_units are of additive attention, which needs them"
     if writer.attention == "dot" and writer.units != memory:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gatework.core.architecture import Architecture
+from gatework.core.writer import Writer
 
 MOST_LABELS = 20
 """Labels named on the card."""
@@ -90,6 +91,9 @@ def _scores(metrics: Mapping[str, Any], measured_as: str, storage: str) -> Itera
 
 def _network(a: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
     encoder = a.encoder
+    if a.writer is not None:
+        yield from _writes(a, a.writer, config)
+        return
     ways = "both directions" if encoder.bidirectional else "one direction"
     unit = config.get("recipe", {}).get("input", {}).get("unit", "token")
     yield ""
@@ -126,6 +130,31 @@ def _network(a: Architecture, config: Mapping[str, Any]) -> Iterator[str]:
     if a.ngram_rows:
         yield f"- {a.ngram_rows:,} n-grams with logits of their own"
     yield f"- texts longer than {a.window} tokens are read in windows and pooled together"
+
+
+def _writes(a: Architecture, writer: Writer, config: Mapping[str, Any]) -> Iterator[str]:
+    """The network of a head sequence."""
+    encoder, inputs = a.encoder, config.get("recipe", {}).get("input", {})
+    unit = inputs.get("unit", "token")
+    other = inputs.get("target_unit", unit)
+    ways = "both directions" if encoder.bidirectional else "one direction"
+    kind = f"{encoder.cell}, {encoder.units} units, {ways}"
+    reads = kind if encoder.network == "recurrent" else f"transformer, {encoder.units} units, {encoder.heads} heads"
+    looks = "without attention" if writer.attention == "none" else f"attention {writer.attention}"
+    extras = [name for name in ("input feeding", "coverage", "copy") if getattr(writer, name.replace(" ", "_"))]
+    kind = f"{writer.cell}, {writer.units} units, {', '.join([looks, *extras])}"
+    yield ""
+    yield "## Network"
+    yield ""
+    if writer.shared:
+        yield f"- tokens of both sides: {unit}, {a.vocabulary:,} known, vectors of {a.embedding}"
+    else:
+        yield f"- tokens of the source: {unit}, {a.vocabulary:,} known, vectors of {a.embedding}"
+        yield f"- of the target: {other}, {a.outputs:,} known, vectors of {writer.embedding}"
+    yield f"- read by {encoder.layers} x {reads}"
+    if writer.network == "transformer":
+        kind = f"transformer, {writer.units} units, {', '.join([f'{writer.heads} heads', *extras])}"
+    yield f"- written by {writer.layers} x {kind}"
 
 
 def _limits(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -1,13 +1,14 @@
-"""Sequence to sequence: a recurrent encoder, and a recurrent writer that looks at what the encoder made.
+"""Sequence to sequence: an encoder, and a writer that looks at what the encoder made; each recurrent or a transformer.
 
-    source vectors -> recurrent stack -> memory
-    target vectors -> first layer of the writer -> attention over the memory -> further layers -> output -> softmax
+    source vectors -> encoder -> memory
+    target vectors -> writer, which looks at the memory -> output -> softmax, perhaps mixed with copies of the source
 
-`core.writer` has the equations. A target is known in training, so each layer of the writer runs over the whole of it in
-one call, and attention is a few products of matrices; with input feeding or coverage a step waits for the one before.
+`core.writer` has the equations of what comes of the output, and of a recurrent writer, `core.transformer` those of
+transformers.
 
 Regularisers, all of them in training alone: `embedding_dropout` (locked) and `word_dropout` on the vectors of both
-sides, `dropout` between layers, `output_dropout` on what the output table reads, those of `variants` on the recurrence.
+sides, `dropout` between recurrent layers and on what the halves of transformer layers add, `output_dropout` on what the
+output table reads, those of `variants` on the recurrence.
 
 B pairs, S places of a source, T steps of a target (the end counted), N steps of all targets, P memory, H units, E
 embedding, V outputs.
@@ -32,6 +33,7 @@ from gatework.nn.pairs import Pairs, Seen
 from gatework.nn.recurrent import RecurrentStack
 from gatework.nn.recurrent_writer import RecurrentWriter
 from gatework.nn.softmax import nats_each, softmax_nats
+from gatework.nn.transformer import TransformerEncoder, TransformerWriter
 from gatework.nn.weights import load_arrays, to_arrays
 
 LEAST = 1e-20
@@ -58,12 +60,12 @@ class Seq2Seq(nn.Module):
     ) -> None:
         """
         Args:
-            dropout, output_dropout, embedding_dropout, word_dropout: see the module; `output_dropout` is `dropout`
-                where None.
-            variational_dropout, weight_drop, zoneout, forget_bias: of all layers, see `RecurrentStack`.
+            dropout, output_dropout, embedding_dropout, word_dropout: see the module; where None, `output_dropout` is
+                `dropout`, and of a transformer 0.
+            variational_dropout, weight_drop, zoneout, forget_bias: of all recurrent layers, see `RecurrentStack`.
             label_smoothing: see `softmax`; with copying, of the table's part alone.
             counts_V: how often each token occurs in targets; the head's bias begins at their logarithms.
-        Raises: ConfigError: a chance outside [0, 1), a regulariser that cannot go step by step.
+        Raises: ConfigError: a chance outside [0, 1), a regulariser that cannot go step by step or has no layer.
         """
         super().__init__()
         writer = architecture.writer
@@ -71,9 +73,10 @@ class Seq2Seq(nn.Module):
             raise ConfigError("the architecture has no head sequence.")
         self.architecture, self.writer = architecture, writer
         self.dropout = check_chance("model.dropout", dropout)
-        self.output_dropout = check_chance(
-            "model.output_dropout", dropout if output_dropout is None else output_dropout
-        )
+        transformer = writer.network == "transformer"
+        if output_dropout is None:
+            output_dropout = 0.0 if transformer else dropout
+        self.output_dropout = check_chance("model.output_dropout", output_dropout)
         self.embedding_dropout = check_chance("model.embedding_dropout", embedding_dropout)
         self.word_dropout = check_chance("input.word_dropout", word_dropout)
         self.label_smoothing = check_chance("train.label_smoothing", label_smoothing)
@@ -85,22 +88,33 @@ class Seq2Seq(nn.Module):
             "forget_bias": forget_bias,
         }
         self.embedding = Embedding(a.vocabulary, a.embedding, sparse=False)
-        self.encoder = RecurrentStack(
-            encoder.cell,
-            a.embedding,
-            encoder.units,
-            layers=encoder.layers,
-            bidirectional=encoder.bidirectional,
-            residual=encoder.residual,
-            projection=encoder.projection,
-            dropout=dropout,
-            **recurrence,
-        )
+        self.encoder: RecurrentStack | TransformerEncoder
+        if encoder.network == "transformer":
+            self.encoder = TransformerEncoder(encoder, dropout=dropout)
+            if transformer and (variational_dropout or weight_drop or zoneout):
+                raise ConfigError(
+                    "model.variational_dropout, weight_drop and zoneout are of recurrent layers. Set them to 0."
+                )
+        else:
+            self.encoder = RecurrentStack(
+                encoder.cell,
+                a.embedding,
+                encoder.units,
+                layers=encoder.layers,
+                bidirectional=encoder.bidirectional,
+                residual=encoder.residual,
+                projection=encoder.projection,
+                dropout=dropout,
+                **recurrence,
+            )
         memory = self.encoder.outputs
         self.target = self.embedding if writer.shared else Embedding(a.outputs, writer.embedding, sparse=False)
-        self.writing = RecurrentWriter(
-            writer, memory, dropout=dropout, output_dropout=self.output_dropout, recurrence=recurrence
-        )
+        chances = {"dropout": dropout, "output_dropout": output_dropout}
+        self.writing: RecurrentWriter | TransformerWriter
+        if transformer:
+            self.writing = TransformerWriter(writer, memory, **chances)
+        else:
+            self.writing = RecurrentWriter(writer, memory, recurrence=recurrence, **chances)
         self.copy = nn.Linear(memory + writer.units + writer.embedding, 1) if writer.copy else None
         self.table = None if writer.tied else Embedding(a.outputs, writer.embedding, sparse=False)
         self.bias = nn.Parameter(log_shares(a.outputs, counts_V))
@@ -112,8 +126,8 @@ class Seq2Seq(nn.Module):
 
     def forward(self, pairs: Pairs) -> Seen:
         """What the writer makes of known targets."""
-        m_BSP = self._encode(pairs)
-        real_BS = torch.arange(m_BSP.shape[1]) < pairs.source_lengths_B[:, None]
+        real_BS = torch.arange(pairs.source_BS.shape[1]) < pairs.source_lengths_B[:, None]
+        m_BSP = self._encode(pairs, real_BS)
         e_BP = _summary(m_BSP, pairs.source_lengths_B, both=self.architecture.encoder.bidirectional)
         x_BTE = self._vectors(self.target, pairs.read_BT)
         seen: Seen = self.writing(x_BTE, m_BSP, e_BP, real_BS, pairs.lengths_B)
@@ -148,8 +162,12 @@ class Seq2Seq(nn.Module):
         nats_BT[live_BT] = nats_N
         return nats_BT
 
-    def _encode(self, pairs: Pairs) -> Tensor:
-        m_BSP, _ = self.encoder(self._vectors(self.embedding, pairs.source_BS), lengths_B=pairs.source_lengths_B)
+    def _encode(self, pairs: Pairs, real_BS: Tensor) -> Tensor:
+        x_BSE = self._vectors(self.embedding, pairs.source_BS)
+        if isinstance(self.encoder, TransformerEncoder):
+            m_BSP: Tensor = self.encoder(x_BSE, real_BS)
+            return m_BSP
+        m_BSP, _ = self.encoder(x_BSE, lengths_B=pairs.source_lengths_B)
         return dropout(m_BSP, self.dropout, self.training)
 
     def _vectors(self, table: nn.Module, ids_BT: Tensor) -> Tensor:

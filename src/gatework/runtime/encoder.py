@@ -1,4 +1,4 @@
-"""The recurrent stack of an architecture on the kernels, with its packed weights.
+"""The encoder of an architecture: its recurrent stack on the kernels, with packed weights, or its transformer.
 
 T time, W windows, I inputs, P outputs.
 """
@@ -6,6 +6,7 @@ T time, W windows, I inputs, P outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from gatework.core import architecture
 from gatework.core.batch import IntArray
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
+from gatework.kernels.layer import check_precision
+from gatework.kernels.transformer import Layer, encode, norm_of
 from gatework.runtime.inputs import Inputs
 from gatework.runtime.tables import dense
 
@@ -58,6 +61,22 @@ class Encoder:
     def first_params(self, weights: TensorFile) -> list[dict[str, Float32]]:
         """Parameters of the first layer's directions."""
         return [self.params(weights, 0, way) for way in self._ways]
+
+
+class TransformerEncoder:
+    """The same of a transformer; its products are float32 whatever the precision."""
+
+    def __init__(self, of: architecture.Architecture, weights: TensorFile, *, precision: str) -> None:
+        """Raises: ConfigError: `precision` is unknown."""
+        check_precision(precision)
+        weight = partial(dense, weights)
+        self._heads = of.encoder.heads
+        self._layers = [Layer.of(weight, f"encoder.{layer}", looks=False) for layer in range(of.encoder.layers)]
+        self._norm = norm_of(weight, "encoder.norm")
+
+    def __call__(self, x_TWI: Float32, lengths_W: IntArray) -> Float32:
+        """y_TWP; past a length anything."""
+        return encode(self._layers, self._norm, x_TWI.transpose(1, 0, 2), lengths_W, self._heads).transpose(1, 0, 2)
 
 
 def stored_recurrent(

@@ -12,6 +12,7 @@ B sources, S places of a source, N places of all, P memory, H units, A attention
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from gatework.kernels.decoder import Decoder
 from gatework.kernels.decoding import Hypothesis, Memory, Search
 from gatework.kernels.decoding_network import Network
 from gatework.kernels.decoding_recurrent import Attention, RecurrentNetwork
-from gatework.runtime.encoder import GROUP_TOKENS, Encoder
+from gatework.kernels.decoding_transformer import TransformerNetwork
+from gatework.kernels.transformer import Layer, norm_of
+from gatework.runtime.encoder import GROUP_TOKENS, Encoder, TransformerEncoder
 from gatework.runtime.shapes import check_shapes, state_parts
 from gatework.runtime.tables import Table, dense
 
@@ -48,10 +51,11 @@ class Seq2Seq:
         check_shapes(architecture, weights, source=source)
         self.architecture, self.writer = architecture, architecture.writer
         self._table = Table(weights, "embedding.weight", source=source)
-        self._encoder = Encoder(architecture, weights, precision=precision)
+        reads = Encoder if architecture.encoder.network == "recurrent" else TransformerEncoder
+        self._encoder = reads(architecture, weights, precision=precision)
         self._bridges = _bridges(self.writer, weights)
         self._keys = _keys(self.writer, weights)
-        self.decoder = Decoder(_network(architecture, self.writer, weights, precision), precision=precision)
+        self.decoder = Decoder(_network(self.writer, weights, precision), precision=precision)
 
     def encode(self, sources: Sequence[IntArray]) -> Memory:
         """What is read of sources, all together; `answer` and `nll` group those of like length.
@@ -71,10 +75,7 @@ class Seq2Seq:
         offsets = np.concatenate([[0], np.cumsum(lengths_B)])
         ahead = y_BSP.shape[2] // (2 if self.architecture.encoder.bidirectional else 1)
         e_BP = np.concatenate([m_NP[offsets[1:] - 1, :ahead], m_NP[offsets[:-1], ahead:]], axis=1)
-        cell, count = CELLS[self.writer.cell], len(self._bridges)
-        states = tuple(cell.State(*(np.tanh(e_BP @ w.T + b) for w, b in bridge)) for bridge in self._bridges)
-        start = RecurrentState((cell.name,) * count, states, (self.writer.units,) * count)
-        return Memory(m_NP, self._keys_of(m_NP), e_BP, ids_N.astype(np.int32), offsets, start)
+        return Memory(m_NP, self._keys_of(m_NP), e_BP, ids_N.astype(np.int32), offsets, self._start(e_BP))
 
     def vectors(self, ids_S: IntArray) -> Float32:
         """What the encoder reads of a source, x_SI."""
@@ -133,6 +134,13 @@ class Seq2Seq:
             yield order[:count]
             order = order[count:]
 
+    def _start(self, e_BP: Float32) -> RecurrentState | None:
+        if self.writer.network == "transformer":
+            return None
+        cell, count = CELLS[self.writer.cell], len(self._bridges)
+        states = tuple(cell.State(*(np.tanh(e_BP @ w.T + b) for w, b in bridge)) for bridge in self._bridges)
+        return RecurrentState((cell.name,) * count, states, (self.writer.units,) * count)
+
     def _keys_of(self, m_NP: Float32) -> Float32:
         if self._keys is None:
             return m_NP
@@ -152,13 +160,19 @@ class Seq2Seq:
 
 
 def _bridges(writer: Writer, weights: TensorFile) -> list[list[tuple[Float32, Float32]]]:
-    """Weight and bias of each part of each layer's state."""
+    """Weight and bias of each part of each layer's state; none of a transformer."""
+    if writer.network == "transformer":
+        return []
     names = [[f"writer.bridge.{layer}.{part}" for part in state_parts(writer.cell)] for layer in range(writer.layers)]
     return [[(dense(weights, f"{name}.weight"), dense(weights, f"{name}.bias")) for name in own] for own in names]
 
 
 def _keys(writer: Writer, weights: TensorFile) -> tuple[Float32, Float32] | None:
     """What makes keys of the memory; None where they are the memory."""
+    if writer.network == "transformer":
+        names = [f"writer.{layer}.source.memory" for layer in range(writer.layers)]
+        parts = [[dense(weights, f"{name}.{own}") for name in names] for own in ("weight", "bias")]
+        return np.concatenate(parts[0]), np.concatenate(parts[1])
     if writer.attention == "general":
         return dense(weights, "writer.attention.w_HP"), np.zeros(writer.units, dtype=np.float32)
     if writer.attention == "additive":
@@ -178,7 +192,9 @@ def _attention(writer: Writer, weights: TensorFile) -> Attention | None:
     )
 
 
-def _network(architecture: Architecture, writer: Writer, weights: TensorFile, precision: str) -> Network:
+def _network(writer: Writer, weights: TensorFile, precision: str) -> Network:
+    if writer.network == "transformer":
+        return _transformer(writer, weights, _output(writer, weights))
     names = CELLS[writer.cell].Params._fields
     layers = tuple(
         kernels.pack(
@@ -188,18 +204,35 @@ def _network(architecture: Architecture, writer: Writer, weights: TensorFile, pr
         )
         for layer in range(writer.layers)
     )
-    embedding_VE = dense(weights, "embedding.weight" if writer.shared else "writer.embedding.weight")
-    bias_V = np.array(dense(weights, "head.bias"))
-    bias_V[0] = -np.inf
     return RecurrentNetwork(
         layers=layers,
-        embedding_VE=embedding_VE,
         attention=_attention(writer, weights),
         output_EW=dense(weights, "writer.output.weight"),
         output_E=dense(weights, "writer.output.bias"),
-        table_VE=embedding_VE if writer.tied else dense(weights, "head.weight"),
-        bias_V=bias_V,
-        copy_W=dense(weights, "writer.copy.weight")[0] if writer.copy else None,
-        copy_bias=float(dense(weights, "writer.copy.bias")[0]) if writer.copy else 0.0,
         input_feeding=writer.input_feeding,
+        **_output(writer, weights),
     )
+
+
+def _transformer(writer: Writer, weights: TensorFile, output: dict[str, Any]) -> TransformerNetwork:
+    names = [f"writer.{layer}" for layer in range(writer.layers)]
+    return TransformerNetwork(
+        layers=tuple(Layer.of(partial(dense, weights), name, looks=True) for name in names),
+        norm=norm_of(partial(dense, weights), "writer.norm"),
+        heads=writer.heads,
+        **output,
+    )
+
+
+def _output(writer: Writer, weights: TensorFile) -> dict[str, Any]:
+    """What every `Network` has."""
+    embedding_VE = dense(weights, "embedding.weight" if writer.shared else "writer.embedding.weight")
+    bias_V = np.array(dense(weights, "head.bias"))
+    bias_V[0] = -np.inf
+    return {
+        "embedding_VE": embedding_VE,
+        "table_VE": embedding_VE if writer.tied else dense(weights, "head.weight"),
+        "bias_V": bias_V,
+        "copy_W": dense(weights, "writer.copy.weight")[0] if writer.copy else None,
+        "copy_bias": float(dense(weights, "writer.copy.bias")[0]) if writer.copy else 0.0,
+    }

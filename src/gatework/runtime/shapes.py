@@ -7,6 +7,7 @@ from gatework.core.architecture import Architecture, Bert, States
 from gatework.core.errors import BundleError, ConfigError
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
+from gatework.core.transformer import transformer_shapes
 from gatework.core.writer import Writer
 
 Shapes = dict[str, tuple[int, ...]]
@@ -129,6 +130,18 @@ def writer_shapes(architecture: Architecture, writer: Writer) -> Shapes:
     """Shape of every weight of a head sequence, by name; see `core.writer`."""
     outputs, memory, units, width = architecture.outputs, architecture.encoder.outputs, writer.units, writer.embedding
     shapes: Shapes = {} if writer.shared else {"writer.embedding.weight": (outputs, width)}
+    if writer.network == "transformer":
+        shapes |= transformer_shapes("writer", layers=writer.layers, units=units, inner=writer.inner, memory=memory)
+    else:
+        shapes |= _recurrent_writer_shapes(writer, memory)
+    if writer.copy:
+        shapes |= {"writer.copy.weight": (1, memory + units + width), "writer.copy.bias": (1,)}
+    return shapes | ({} if writer.tied else {"head.weight": (outputs, width)}) | {"head.bias": (outputs,)}
+
+
+def _recurrent_writer_shapes(writer: Writer, memory: int) -> Shapes:
+    shapes: Shapes = {}
+    units = writer.units
     for layer in range(writer.layers):
         parameters = CELLS[writer.cell].parameters(writer.inputs(layer, memory), units)
         shapes |= {f"writer.{layer}.{name}": shape for name, shape in parameters.items()}
@@ -141,10 +154,8 @@ def writer_shapes(architecture: Architecture, writer: Writer) -> Shapes:
         own = writer.attention_units
         shapes |= {"writer.attention.q_AH": (own, units), "writer.attention.m_AP": (own, memory)}
         shapes |= {f"writer.attention.{name}": (own,) for name in ("b_A", "v_A", *(["c_A"] * writer.coverage))}
-    shapes |= {"writer.output.weight": (width, units + memory), "writer.output.bias": (width,)}
-    if writer.copy:
-        shapes |= {"writer.copy.weight": (1, memory + units + width), "writer.copy.bias": (1,)}
-    return shapes | ({} if writer.tied else {"head.weight": (outputs, width)}) | {"head.bias": (outputs,)}
+    width = writer.embedding
+    return shapes | {"writer.output.weight": (width, units + memory), "writer.output.bias": (width,)}
 
 
 def _head_shapes(architecture: Architecture) -> Shapes:
@@ -163,6 +174,8 @@ def _head_shapes(architecture: Architecture) -> Shapes:
 
 def _encoder_shapes(architecture: Architecture) -> Shapes:
     encoder = architecture.encoder
+    if encoder.network == "transformer":
+        return transformer_shapes("encoder", layers=encoder.layers, units=encoder.units, inner=encoder.inner)
     cell, width = CELLS[encoder.cell], architecture.encoder_inputs
     shapes: Shapes = {}
     for layer in range(encoder.layers):

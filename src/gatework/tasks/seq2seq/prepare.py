@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.architecture import Architecture, Encoder
 from gatework.core.errors import ConfigError, DataError, nearest
-from gatework.core.writer import Writer, writer_fault
 from gatework.tasks.facts import file_facts
+from gatework.tasks.seq2seq.architecture import architecture_of
 from gatework.tasks.seq2seq.codec import Seq2SeqCodec, Settings
 from gatework.tasks.seq2seq.sources import Empties, Sources
 from gatework.tasks.task import Prepared, Say, silent
@@ -107,7 +106,7 @@ def prepare(
         settings = replace(settings, usual=int(np.quantile(streams["train"].source.lengths_N, USUAL)))
         codec = Seq2SeqCodec(own, target, settings)
     recipe = _with_epochs(recipe, streams["train"], say)
-    architecture = _architecture(recipe, codec)
+    architecture = architecture_of(recipe, codec)
     for part, stream in streams.items():
         unknown = stream.source.unknown + stream.target.unknown
         say(
@@ -250,41 +249,6 @@ def _with_epochs(recipe: Recipe, train: PairStream, say: Say) -> Recipe:
     tokens = int(train.lengths_N.sum())
     say(f"epochs: {epochs_for(tokens)}, for {tokens:,} training tokens")
     return recipe.replace(train={"epochs": epochs_for(tokens)})
-
-
-def _architecture(recipe: Recipe, codec: Seq2SeqCodec) -> Architecture:
-    model = recipe.model
-    encoder = Encoder(
-        cell=model.cell,
-        units=model.units,
-        layers=model.layers,
-        bidirectional=model.bidirectional,
-        residual=model.residual,
-        projection=model.projection,
-    )
-    writer = Writer(
-        cell=model.cell,
-        units=model.writer_units or model.units,
-        layers=model.writer_layers or model.layers,
-        embedding=model.embedding,
-        attention=model.attention_kind,
-        attention_units=model.attention if model.attention_kind == "additive" else 0,
-        input_feeding=model.input_feeding,
-        coverage=model.coverage,
-        copy=model.copy_source,
-        shared=codec.shared,
-        tied=model.tied,
-    )
-    sizes: dict[str, Any] = {
-        "vocabulary": codec.source.vocabulary,
-        "outputs": codec.target.vocabulary,
-        "embedding": model.embedding,
-    }
-    if fault := writer_fault(writer, memory=encoder.outputs, **sizes):
-        raise ConfigError(f"model: {fault}.")
-    if model.projection:
-        raise ConfigError("model.projection is not for sequence to sequence. Leave it at 0.")
-    return Architecture(head="sequence", encoder=encoder, pooling=(), writer=writer, **sizes)
 
 
 def _facts(sources: Sources, streams: dict[str, PairStream], codec: Seq2SeqCodec) -> dict[str, Any]:
