@@ -6,9 +6,9 @@ Batched: all sentences at once, greedy and with 5 beams. Alone: one sentence at 
 Without a model the weights are random (one BiLSTM layer of 2 x 256, a writer of 512, additive attention, 8,000 tokens)
 and every target is cut at the length of its source, so that all contestants write as much.
 
-PyTorch decodes the same weights by a plain batched loop: `torch.nn.LSTM` reads, `LSTMCell` steps, greedy, until all
-sentences have ended. CTranslate2 runs a Transformer of random weights and about as many numbers, int8 and float32, to
-the same lengths: its speed alone, its words mean nothing. B sentences, S tokens, V vocabulary.
+PyTorch decodes the same weights by a plain batched loop (`torch_translator`), greedily. CTranslate2 runs a Transformer
+of random weights and about as many numbers, int8 and float32, to the same lengths: its speed alone, its words mean
+nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,10 +36,16 @@ VOCABULARY, EMBEDDING, UNITS, LOOKS = 8000, 256, 512, 128
 LENGTHS = (5, 25)
 BEAMS = 5
 PRECISIONS = ("float32", "bfloat16", "int8")
-ALONE = 200
+ALONE, WARM, ROUNDS = 200, 20, 3
 
 
-Run = Callable[[], object]
+class Contestant(NamedTuple):
+    """A translator that has its sentences."""
+
+    all: Callable[[], object]
+    """Translates all of them."""
+    one: Callable[[int], object]
+    """Translates one, by its place."""
 
 
 def random_model(path: Path) -> None:
@@ -78,81 +84,7 @@ def random_sentences(count: int) -> list[str]:
     return [" ".join(f"w{n}" for n in rng.integers(0, VOCABULARY - 3, rng.integers(*LENGTHS))) for _ in range(count)]
 
 
-def torch_greedy(model: Any, sentences: Sequence[str], most: int) -> Callable[[], list[list[int]]]:
-    """The same network by a plain batched loop; its call gives the ids of each target.
-
-    Raises: ValueError: the network has something that is not written here.
-    """
-    import torch
-
-    from gatework.runtime.tables import dense
-
-    a, weights = model.bundle.architecture, model.bundle.weights
-    writer = a.writer
-    plain = a.encoder.layers == 1 and a.encoder.cell == "lstm" and a.encoder.bidirectional
-    simple = writer.layers == 1 and writer.cell == "lstm" and writer.attention == "additive" and writer.shared
-    if not (plain and simple and writer.tied) or writer.stepwise or writer.copy:
-        raise ValueError("the loop here knows one BiLSTM layer, one writer layer and additive attention")
-
-    def get(name: str) -> Any:
-        return torch.from_numpy(np.array(dense(weights, name)))
-
-    table, bias = get("embedding.weight"), get("head.bias")
-    bias[0] = -torch.inf
-    reader = torch.nn.LSTM(a.embedding, a.encoder.units, bidirectional=True)
-    cell = torch.nn.LSTMCell(writer.embedding, writer.units)
-    with torch.no_grad():
-        for way, end in (("forward", ""), ("backward", "_reverse")):
-            for ours, theirs in (("w_GI", "weight_ih"), ("r_GH", "weight_hh"), ("b_G", "bias_ih")):
-                getattr(reader, f"{theirs}_l0{end}").copy_(get(f"encoder.0.{way}.{ours}"))
-            getattr(reader, f"bias_hh_l0{end}").zero_()
-        for ours, theirs in (("w_GI", "weight_ih"), ("r_GH", "weight_hh"), ("b_G", "bias_ih")):
-            getattr(cell, theirs).copy_(get(f"writer.0.{ours}"))
-        cell.bias_hh.zero_()
-    bridges = [(get(f"writer.bridge.0.{part}.weight"), get(f"writer.bridge.0.{part}.bias")) for part in "hc"]
-    q_AH, m_AP, b_A, v_A = (get(f"writer.attention.{name}") for name in ("q_AH", "m_AP", "b_A", "v_A"))
-    out_EW, out_E = get("writer.output.weight"), get("writer.output.bias")
-    ids = [torch.from_numpy(np.array(model.codec.encode(one).tokens, dtype=np.int64)) for one in sentences]
-    order = sorted(range(len(ids)), key=lambda n: -len(ids[n]))
-    batches = [order[at : at + 64] for at in range(0, len(order), 64)]
-
-    @torch.no_grad()
-    def one(batch: list[Any]) -> list[list[int]]:
-        lengths = torch.tensor([len(row) for row in batch])
-        x = torch.nn.utils.rnn.pack_padded_sequence(table[torch.nn.utils.rnn.pad_sequence(batch)], lengths)
-        m, (last, _) = reader(x)
-        m = torch.nn.utils.rnn.pad_packed_sequence(m)[0].transpose(0, 1)
-        hidden = torch.arange(m.shape[1]) >= lengths[:, None]
-        e, keys = torch.cat([last[0], last[1]], 1), m @ m_AP.T + b_A
-        h, c = (torch.tanh(e @ w.T + b) for w, b in bridges)
-        # The limits of `model.predict`: twice the source and ten more, at most `most`.
-        token, limit = torch.full((len(batch),), 2), (2 * lengths + 10).clamp(max=most)
-        ended, written = torch.zeros(len(batch), dtype=torch.bool), []
-        for step in range(int(limit.max()) + 1):
-            h, c = cell(table[token], (h, c))
-            scores = torch.tanh((h @ q_AH.T)[:, None] + keys) @ v_A
-            looked = torch.softmax(scores.masked_fill(hidden, -torch.inf), 1)
-            context = (looked[:, None] @ m)[:, 0]
-            o = torch.tanh(torch.cat([h, context], 1) @ out_EW.T + out_E)
-            token = (o @ table.T + bias).argmax(1)
-            ended |= (token == 2) | (step >= limit)
-            if bool(ended.all()):
-                break
-            written.append(torch.where(ended, 2, token))
-        rows = torch.stack(written, 1).tolist() if written else [[]] * len(batch)
-        return [row[: row.index(2)] if 2 in row else row for row in rows]
-
-    def run() -> list[list[int]]:
-        found: list[list[int]] = [[]] * len(ids)
-        for places in batches:
-            for place, own in zip(places, one([ids[place] for place in places]), strict=True):
-                found[place] = own
-        return found
-
-    return run
-
-
-def ctranslate2_greedy(folder: Path, kind: str, threads: int, beams: int, sentences: Sequence[str]) -> Run:
+def ctranslate2_random(folder: Path, kind: str, threads: int, beams: int, sentences: Sequence[str]) -> Contestant:
     """A Transformer of random weights: 3 + 3 layers, 256 wide, one table of 8,000 tokens."""
     import ctranslate2
     from ctranslate2 import specs
@@ -197,27 +129,33 @@ def ctranslate2_greedy(folder: Path, kind: str, threads: int, beams: int, senten
     )
     split = [one.split() for one in sentences]
     length = round(statistics.fmean(map(len, split)))
-    return lambda: translator.translate_batch(
-        split, beam_size=beams, max_batch_size=64, min_decoding_length=length, max_decoding_length=length
-    )
+    whole = {"beam_size": beams, "max_batch_size": 64, "min_decoding_length": length, "max_decoding_length": length}
+
+    def one(place: int) -> object:
+        own = len(split[place])
+        return translator.translate_batch(
+            [split[place]], **whole | {"min_decoding_length": own, "max_decoding_length": own}
+        )
+
+    return Contestant(lambda: translator.translate_batch(split, **whole), one)
 
 
-def contestants(path: Path, sentences: Sequence[str], threads: int, folder: Path, most: int) -> dict[str, Run]:
-    """Batched translators by name; others are said to be left out."""
+def contestants(path: Path, sentences: Sequence[str], threads: int, folder: Path, most: int) -> dict[str, Contestant]:
+    """Translators by name; those that are missing are said to be left out."""
     import gatework as gw
 
-    made: dict[str, Run] = {}
+    made: dict[str, Contestant] = {}
     for precision in PRECISIONS:
-        model = gw.load(path, precision=precision)
         for beams in (1, BEAMS):
-            asked = functools.partial(model.predict, list(sentences), beams=beams, max_tokens=most)
-            made[f"gatework {precision}, {_named(beams)}"] = asked
-    others: dict[str, tuple[str, Callable[[], Run]]] = {
-        "torch float32, greedy": ("torch", lambda: torch_greedy(gw.load(path), sentences, most)),
+            made[f"gatework {precision}, {_named(beams)}"] = _ours(
+                gw.load(path, precision=precision), sentences, beams, most
+            )
+    others: dict[str, tuple[str, Callable[[], Contestant]]] = {
+        "torch float32, greedy": ("torch", lambda: _torch(gw.load(path), sentences, most)),
     }
     for kind in ("float32", "int8"):
         for beams in (1, BEAMS):
-            make = functools.partial(ctranslate2_greedy, folder / f"{kind}{beams}", kind, threads, beams, sentences)
+            make = functools.partial(ctranslate2_random, folder / f"{kind}{beams}", kind, threads, beams, sentences)
             others[f"CTranslate2 Transformer {kind}, {_named(beams)}"] = "ctranslate2", make
     for name, (framework, start) in others.items():
         if reason := missing(framework):
@@ -225,31 +163,51 @@ def contestants(path: Path, sentences: Sequence[str], threads: int, folder: Path
             continue
         try:
             made[name] = start()
-            made[name]()
+            made[name].all()
         except Exception as error:  # whatever a peer lacks here
             say(f"skipped: {name}: {type(error).__name__}: {str(error).splitlines()[0][:150]}")
             made.pop(name, None)
     return made
 
 
+def _ours(model: Any, sentences: Sequence[str], beams: int, most: int) -> Contestant:
+    def translate(asked: Any) -> object:
+        return model.predict(asked, beams=beams, max_tokens=most)
+
+    return Contestant(lambda: translate(list(sentences)), lambda place: translate(sentences[place]))
+
+
+def _torch(model: Any, sentences: Sequence[str], most: int) -> Contestant:
+    from benchmarks.torch_translator import TorchTranslator
+
+    translator = TorchTranslator(model)
+    return Contestant(lambda: translator.all(sentences, most), lambda place: translator.all([sentences[place]], most))
+
+
 def _named(beams: int) -> str:
     return "greedy" if beams == 1 else f"{beams} beams"
 
 
-def alone(path: Path, sentences: Sequence[str], most: int) -> None:
-    """Prints latencies of one sentence at a time."""
-    import gatework as gw
+def latencies(run: Callable[[int], object], count: int) -> list[float]:
+    """Seconds for each of the first sentences alone, once a few have gone before."""
+    spent = []
+    for place in [*range(min(count, WARM)), *range(count)]:
+        start = time.perf_counter()
+        run(place)
+        spent.append(time.perf_counter() - start)
+    return spent[-count:]
 
-    for precision in PRECISIONS:
-        model = gw.load(path, precision=precision)
-        for beams in (1, BEAMS):
-            spent = []
-            for sentence in [*sentences[:20], *sentences[:ALONE]]:
-                start = time.perf_counter()
-                model.predict(sentence, beams=beams, max_tokens=most)
-                spent.append(1e3 * (time.perf_counter() - start))
-            middle, worst = np.percentile(spent[20:], [50, 99])
-            print(f"gatework {precision}, {_named(beams)}, one sentence: {middle:8.2f} ms, 99 %: {worst:8.2f} ms")
+
+def alone(runs: dict[str, Contestant], count: int) -> dict[str, tuple[timing.Timing, float]]:
+    """Seconds for one sentence at a time: each contestant's, and the 99th percentile."""
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            spent[name] += latencies(run.one, count)
+    found = {}
+    for name, seconds in spent.items():
+        found[name] = timing.summary([(one, one) for one in seconds]), float(np.percentile(seconds, 99))
+    return found
 
 
 def main() -> int:
@@ -282,11 +240,15 @@ def main() -> int:
         case = arguments.model.name if arguments.model else f"random, {len(sentences)} sentences"
         runs = contestants(path, sentences, arguments.threads, Path(folder), most)
         share = quiet.wait()
-        bursts = {name: functools.partial(timing.burst, run) for name, run in runs.items()}
+        bursts = {name: functools.partial(timing.burst, run.all) for name, run in runs.items()}
         for name, taken in timing.interleave(bursts, seconds, rounds=2 if arguments.quick else 4).items():
             results.add("translation", arguments.threads, case, name, taken, quiet=share)
             print(f"{name:44} {words / taken.median:10,.0f} source words/s")
-        alone(path, sentences, most)
+        for name, (taken, worst) in alone(runs, min(ALONE, len(sentences))).items():
+            results.add("one sentence", arguments.threads, case, name, taken, quiet=share)
+            results.add("one sentence, 99 %", arguments.threads, case, name, taken._replace(median=worst), quiet=share)
+            print(f"{name:44} {1e3 * taken.median:8.2f} ms a sentence, 99 %: {1e3 * worst:8.2f} ms")
+        results.about["words"] = words
     results.save()
     return 0
 
