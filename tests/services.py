@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -57,6 +58,13 @@ class Running:
 
     def post(self, path, body, **options):
         return self.ask("POST", path, body, **options)
+
+    def idle(self):
+        """Wait until nothing of any request is held; it would never end if something were kept."""
+        end = time.monotonic() + 20
+        while self.service.bodies_held or self.service.asking.waiting:
+            assert time.monotonic() < end, "something of a request is kept"
+            time.sleep(0.01)
 
     def load(self, name):
         """Load a model again, as the protocol's door does."""

@@ -25,7 +25,7 @@ from gatework.runtime.stream import Stream
 from gatework.runtime.tagger import Tagger
 from gatework.runtime.translating import Translator, pairs_of
 from gatework.runtime.writer import Writer
-from gatework.runtime.writing import Options, Scored
+from gatework.runtime.writing import Options, Read, Scored
 from gatework.tasks import TASKS, Codec, Task
 
 Float32 = npt.NDArray[np.float32]
@@ -95,6 +95,11 @@ class Model:
         """Names of the outputs, where the task has such."""
         return tuple(getattr(self.codec, "labels", ()))
 
+    @property
+    def reads_ids(self) -> bool:
+        """Whether token ids are all it reads of tokens: then `predict_batch` takes rows of them too, as arrays."""
+        return self.codec.reads_ids
+
     def predict(self, text: Any, **options: Any) -> Any:
         """The answer for a text, or a list of answers for several.
 
@@ -108,7 +113,7 @@ class Model:
             return self.predict_batch(text, **options)
         return self._answers([text], options)[0]
 
-    def predict_batch(self, texts: Iterable[str | Sequence[str]], **options: Any) -> list[Any]:
+    def predict_batch(self, texts: Iterable[Any], **options: Any) -> list[Any]:
         """Answers for several texts, in their order; texts of like length run together. Arguments as in `predict`."""
         answers: list[Any] = []
         stream = _examples(texts)
@@ -119,8 +124,11 @@ class Model:
     def _answers(self, texts: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
         if isinstance(self.network, Translator):
             return self.network.answers(texts, options)
-        encoded = [self.codec.encode(text) for text in texts]
+        encoded = [self._encoded(text) for text in texts]
         return self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
+
+    def _encoded(self, example: Any) -> Any:
+        return self.codec.encode_ids(example) if isinstance(example, np.ndarray) else self.codec.encode(example)
 
     def stream(self, prompt: str | None = None, *, state: Any = None, **options: Any) -> Any:
         """Answers for running text that comes in pieces, in memory that does not grow with it.
@@ -204,6 +212,18 @@ class Model:
         while chunk := list(islice(stream, CHUNK)):
             found += writer.score(chunk, end=ends)
         return found
+
+    def read(self, texts: Sequence[Any], states: Sequence[Any] | None = None) -> list[Read]:
+        """How a language model's texts go on: how likely each is, and the state after it.
+
+        Args:
+            texts: strings, or rows of token ids as arrays.
+            states: to go on from, one each; None for the start of a document.
+        Raises: ConfigError: the model writes no texts. DataError: something is no text, or no state of this model.
+        """
+        writer = self._language("read")
+        given = None if states is None else self._states(list(states), len(texts))
+        return writer.read([self._encoded(text) for text in texts], given)
 
     def fill(
         self, text: str | Iterable[str], *, gap: str = "___", backward: Model | None = None, **options: Any
@@ -347,16 +367,16 @@ class Model:
         return {name: value for name, value in values.items() if value not in ("", {}, [])}
 
 
-def _examples(texts: Iterable[str | Sequence[str]]) -> Iterator[str | Sequence[str]]:
+def _examples(texts: Iterable[Any]) -> Iterator[Any]:
     """An iterator over `texts` that raises a DataError where one is neither a string nor a list of strings."""
     try:
         stream = iter(texts)
     except TypeError:
         raise DataError(f"predict takes a string or several, got {type(texts).__name__}.") from None
 
-    def checked() -> Iterator[str | Sequence[str]]:
+    def checked() -> Iterator[Any]:
         for number, text in enumerate(stream):
-            if not isinstance(text, str):
+            if not isinstance(text, str | np.ndarray):
                 if not isinstance(text, list | tuple):
                     raise DataError(f"predict: text {number} is of type {type(text).__name__}, not a string.")
                 for token in text:

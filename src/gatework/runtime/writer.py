@@ -20,7 +20,7 @@ from gatework.kernels.sampling import row_seed
 from gatework.runtime.beams import search
 from gatework.runtime.language_model import LanguageModel
 from gatework.runtime.language_state import LanguageState
-from gatework.runtime.writing import Constraints, Generated, Options, Scored
+from gatework.runtime.writing import Constraints, Generated, Options, Read, Scored
 
 TOGETHER = 64
 """Texts written at once."""
@@ -77,6 +77,19 @@ class Writer:
                 log_p=-float(own.sum(dtype=np.float64)), tokens=len(own), unknown=int((one == self.text.unknown).sum())
             )
             for own, one in zip(nats, whole, strict=True)
+        ]
+
+    def read(self, ids: Sequence[Any], states: Sequence[LanguageState] | None) -> list[Read]:
+        """How likely texts are from states on, and the states after them."""
+        nats, after = self._model.nlls(ids, states)
+        return [
+            Read(
+                log_p=-float(own.sum(dtype=np.float64)),
+                tokens=len(own),
+                unknown=int((one == self.text.unknown).sum()),
+                state=state,
+            )
+            for own, one, state in zip(nats, ids, after, strict=True)
         ]
 
     def _read(

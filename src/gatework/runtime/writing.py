@@ -74,6 +74,19 @@ class Scored:
         return values | {"unknown": self.unknown}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Read:
+    """A text that was read from a state on."""
+
+    log_p: float
+    """Nats."""
+    tokens: int
+    unknown: int
+    """Of its tokens, those the model does not know."""
+    state: LanguageState
+    """After it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What may be asked of a generation. Raises ConfigError naming an option that is out of range or does not fit."""

@@ -133,6 +133,8 @@ def checked_options(served: Served, given: Any, limits: Limits) -> dict[str, Any
             raise Refusal(422, f"options: threshold must be a number, got {threshold!r:.40}.")
         if "allow" in options:
             options["allow"] = _places(options["allow"])
+    if not isinstance(options.get("dictionary", {}), dict):  # a path would have the service read a file
+        raise Refusal(422, "options: dictionary must be an object of words and what stands for them.")
     if served.kind == "lm":
         options["max_tokens"] = options.get("max_tokens", min(256, limits.tokens))
     return options

@@ -145,7 +145,7 @@ class Batcher:
 
 def size_of(examples: Sequence[Any]) -> int:
     """What examples cost, in characters; a list of strings counts as they do."""
-    return sum(EVERY + (len(one) if isinstance(one, str) else sum(map(len, one))) for one in examples)
+    return sum(EVERY + (sum(map(len, one)) if isinstance(one, list) else len(one)) for one in examples)
 
 
 def _predict(model: Any, examples: Sequence[Any], options: Mapping[str, Any], *, together: bool) -> list[Any]:

@@ -85,6 +85,7 @@ def description(limits: Limits) -> bytes:
             )
         },
     }
+    paths |= _protocol()
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "gatework serve", "version": gatework.__version__},
@@ -95,6 +96,63 @@ def description(limits: Limits) -> bytes:
         },
     }
     return json.dumps(whole).encode()
+
+
+def _protocol() -> dict[str, Any]:
+    """The paths of the Open Inference Protocol, whose own pages say more."""
+    anything: Schema = {"type": "object"}
+    tensor = _object(
+        {
+            "name": {"type": "string"},
+            "datatype": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "parameters": anything,
+            "data": {"type": "array"},
+        },
+        required=("name", "datatype", "shape"),
+    )
+    request = _object(
+        {
+            "id": {"type": "string"},
+            "parameters": anything,
+            "inputs": {"type": "array", "items": tensor},
+            "outputs": {"type": "array", "items": anything},
+        },
+        required=("inputs",),
+    )
+    settings = {
+        "get": _call("Settings that are not kept.", anything),
+        "post": _call("Settings, echoed and not kept.", anything, body=anything),
+    }
+    states: Schema = {"type": "array", "items": anything}
+    paths: dict[str, Any] = {
+        "/v2": {"get": _call("Name, version, extensions.", anything)},
+        "/v2/health/live": {"get": _call("Whether the process answers.", anything, open_=True)},
+        "/v2/health/ready": {"get": _call("Whether it takes requests.", anything, open_=True, failing=("503",))},
+        "/v2/models/stats": {"get": _call("How often models answered.", anything)},
+        "/v2/repository/index": {"post": _call("Models that are or may be loaded.", states, body=anything)},
+        "/v2/systemsharedmemory/status": {"get": _call("None.", states)},
+        "/v2/cudasharedmemory/status": {"get": _call("None.", states)},
+        "/v2/logging": settings,
+        "/v2/trace/setting": settings,
+        "/v2/models/{name}/trace/setting": {
+            method: call | {"parameters": _parameters("name")} for method, call in settings.items()
+        },
+    }
+    for what in ("load", "unload"):
+        call = _call(f"{what.capitalize()} a model.", anything, body=anything, named=True)
+        paths[f"/v2/repository/models/{{name}}/{what}"] = {"post": call}
+    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        own = {"parameters": _parameters("name", *(["version"] if "version" in path else []))}
+        paths[path] = {"get": _call("What a model reads and answers.", anything, named=True) | own}
+        for what in ("ready", "config", "stats"):
+            paths[f"{path}/{what}"] = {"get": _call(f"{what.capitalize()} of a model.", anything, named=True) | own}
+        paths[f"{path}/infer"] = {"post": _call("Tensors in and out.", anything, body=request, named=True) | own}
+    return paths
+
+
+def _parameters(*names: str) -> list[Schema]:
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
 def _object(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:
@@ -122,7 +180,7 @@ def _call(
         | {status: {"description": "What was wrong.", "content": error} for status in statuses},
     }
     if named:
-        call["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+        call["parameters"] = _parameters("name")
     if body is not None:
         call["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return call if open_ else call | {"security": [{"token": []}, {}]}

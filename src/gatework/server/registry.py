@@ -84,8 +84,8 @@ class Registry:
         self._versions: dict[str, int] = {}
         self._faults: dict[str, str] = {}
         self._changing = asyncio.Lock()
-        self.quick: dict[str, Served] = {}
-        """Models by the path of their `predict`: what is asked most is found first."""
+        self.quick: dict[str, tuple[Served, bool]] = {}
+        """By path, for what is asked most: the model, and whether it is asked by the protocol."""
 
     def open_all(self, given: Sequence[str]) -> None:
         """Load bundles, each `path` or `name=path`, before anything is served. Raises ConfigError, BundleError."""
@@ -137,7 +137,8 @@ class Registry:
         async with self._changing:
             self.get(name)
             served = self._served.pop(name)
-            self.quick.pop(predict_path(name), None)
+            for path in quick_paths(name):
+                del self.quick[path]
             self._meters.models.set(len(self._served))
             del served
 
@@ -162,7 +163,8 @@ class Registry:
     def _put(self, name: str, served: Served) -> None:
         self._served[name] = served
         self._faults.pop(name, None)
-        self.quick[predict_path(name)] = served
+        for path, protocol in quick_paths(name).items():
+            self.quick[path] = served, protocol
         self._meters.models.set(len(self._served))
 
     def _files(self) -> list[Path]:
@@ -183,9 +185,9 @@ def _private(path: Path) -> Model:
     return Model(parse_bundle(memoryview(bytes(map_file(path))), source=str(path)))
 
 
-def predict_path(name: str) -> str:
-    """Where a model's answers are asked."""
-    return f"/v1/models/{name}/predict"
+def quick_paths(name: str) -> dict[str, bool]:
+    """Where a model's answers are asked, and whether by the protocol."""
+    return {f"/v1/models/{name}/predict": False, f"/v2/models/{name}/infer": True}
 
 
 def named(given: str) -> tuple[str, Path]:

@@ -162,10 +162,10 @@ def dumped(value: Any) -> bytes:
 
 async def send_json(send: Send, value: Any, status: int = 200, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Answer with JSON."""
-    await send_bytes(send, dumped(value), status, [(b"content-type", JSON), *more])
+    await send_bytes(send, dumped(value), [(b"content-type", JSON), *more], status)
 
 
-async def send_bytes(send: Send, body: bytes, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+async def send_bytes(send: Send, body: bytes, headers: Sequence[tuple[bytes, bytes]], status: int = 200) -> None:
     """Answer with bytes."""
     headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})

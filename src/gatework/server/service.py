@@ -25,14 +25,16 @@ from gatework.server.meters import CONTENT_TYPE, Meters
 from gatework.server.openapi import description
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry
-from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_json
+from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_bytes, send_json
 from gatework.server.requests import send_refusal as refuse
 from gatework.server.sockets import Sockets
 from gatework.server.v1 import V1, predict
+from gatework.server.v2 import V2, infer
 
 log = logging.getLogger("gatework.server")
 
-OPEN = ("/health/live", "/health/ready")
+_NO_MODEL = (None, False)
+OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 """Paths that need no token: whoever balances the load has none."""
 
 
@@ -84,6 +86,7 @@ class Service:
                 Route(f"{name}/predict", self._predict, methods=["POST"]),
                 WebSocketRoute(f"{name}/stream", sockets.stream),
                 Route(name, v1.model),
+                *V2(self.registry, self.asking, lambda: not self.draining).routes(),
             ],
             redirect_slashes=False,
         )
@@ -108,7 +111,7 @@ class Service:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, path, size = time.perf_counter(), scope["path"], 0
-        served = self.registry.quick.get(path) if scope["method"] == "POST" else None
+        served, protocol = self.registry.quick.get(path, _NO_MODEL) if scope["method"] == "POST" else _NO_MODEL
         status, texts = 200, 0
         try:
             head = head_of(scope)
@@ -116,11 +119,13 @@ class Service:
                 self.gate.check(head)
             body = await self._bodies.read(receive, head)
             size, start = len(body), time.perf_counter()
-            if served is not None:
+            if served is None:
+                status = await self._route(scope, head, body, receive, send)
+            elif protocol:
+                await send_bytes(send, *await infer(self.asking, served, head, body))
+            else:
                 answer, texts = await predict(self.asking, served, parsed(body))
                 await send_json(send, answer)
-            else:
-                status = await self._route(scope, head, body, receive, send)
         except Exception as error:
             refusal = _refusal(error, scope)
             status = refusal.status
@@ -130,7 +135,7 @@ class Service:
         finally:
             self._bodies.free(size)
         seconds = time.perf_counter() - start
-        if served is not None:
+        if served is not None and not protocol:
             served.tally.add(texts, seconds, failed=status != 200)
         self.meters.answered(served.name if served is not None else "", _door(path), status, seconds)
 

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gatework.core.errors import ConfigError
+from gatework.core.errors import ConfigError, DataError
 from gatework.core.paths import Search
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ class Codec(ABC):
     def encode(self, example: Any) -> Any:
         """One text (or tokens, or an array) as ids. Never fails on any text; what is odd about it is kept beside the
         ids. Raises DataError: the task cannot read an example of this type."""
+
+    @property
+    def reads_ids(self) -> bool:
+        """Whether `encode_ids` takes token ids."""
+        return False
+
+    def encode_ids(self, ids_T: Any) -> Any:
+        """A row of token ids as `encode` gives a text. Raises DataError: the model cannot read it."""
+        raise DataError("this model reads texts, not token ids.")
 
     def parts(self, encoded: Any) -> Sequence[Any]:
         """What the network reads of an encoded example, such as its sentences: each is `text.Encoded` or like it."""

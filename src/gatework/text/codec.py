@@ -34,10 +34,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework.core.batch import PieceBatch, TextBatch
-from gatework.core.errors import BundleError, ConfigError
+from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.text.codec_entries import FORMAT, CodecEntries
 from gatework.text.counting import count_texts, count_tokens, draw, folded
-from gatework.text.encoded import Encoded, Token, batch_characters, batch_lexicon, batch_of_one
+from gatework.text.encoded import Encoded, Token, batch_characters, batch_lexicon, batch_of_one, checked_ids
 from gatework.text.features import TokenFeatures
 from gatework.text.known import Known, Spelt
 from gatework.text.letters import ENTRIES as LETTERS
@@ -263,6 +263,23 @@ class TextCodec:
         if self.pieces is not None and pieces is None:
             pieces = self.pieces.encode(surfaces)
         return Encoded(tokens_T, rows_N, local_TM, characters_TK, False, left_out, lexicon, pieces)
+
+    @property
+    def ids_alone(self) -> bool:
+        """Whether ids are all that is read of a token."""
+        return all(part is None for part in (self.ngrams, self.characters, self.lexicon, self.pieces))
+
+    def encode_ids(self, ids_T: Any) -> Encoded:
+        """A row of token ids as a text; zeros behind are padding. Raises DataError: it is none of this vocabulary, or
+        ids are not all that is read of a token."""
+        if not self.ids_alone:
+            raise DataError("the model reads more of its tokens than their ids. Give it texts.")
+        row_T = np.trim_zeros(checked_ids(ids_T, len(self.vocabulary)), "b")
+        if not len(row_T):
+            return self._empty()
+        if not row_T.all():
+            raise DataError("ids hold padding (0) before their end.")
+        return Encoded(row_T, _NO_ROWS, np.empty((len(row_T), 0), dtype=np.int32), None, False, 0, None, None)
 
     def learn_lexicon(
         self,

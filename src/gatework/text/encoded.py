@@ -6,12 +6,13 @@ T tokens, N n-gram rows, M n-gram lengths from two up, K characters of the longe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gatework.core.batch import LexiconBatch, TextBatch
+from gatework.core.errors import DataError
 from gatework.text.lexicon import LexiconHits
 from gatework.text.pieces import Pieces
 
@@ -48,6 +49,16 @@ class Encoded(NamedTuple):
     hidden: npt.NDArray[np.float16] | None = None
     """Hidden layers of a frozen BERT or language model (T, layers, width), where a store keeps them; they take the
     place of `pieces`."""
+
+
+def checked_ids(ids_T: Any, vocabulary: int) -> IntArray:
+    """A row of token ids. Raises DataError: it is none, or one is not below `vocabulary`."""
+    row_T = np.asarray(ids_T)
+    if row_T.ndim != 1 or (row_T.size and row_T.dtype.kind not in "iu"):
+        raise DataError(f"token ids must be a row of whole numbers, got {row_T.dtype} of shape {row_T.shape}.")
+    if row_T.size and not 0 <= row_T.min() <= row_T.max() < vocabulary:
+        raise DataError(f"token ids span {row_T.min()} to {row_T.max()}, the model knows 0 to {vocabulary - 1}.")
+    return row_T.astype(np.int32)
 
 
 def batch_of_one(one: Encoded) -> TextBatch:

@@ -37,6 +37,10 @@ class Vocabulary:
     def id(self, word: str) -> int:
         return self.ids.get(word, UNKNOWN)
 
+    def word(self, index: int) -> str:
+        """The word of an id; of the special ones a name."""
+        return self.words[index - FIRST] if index >= FIRST else ("<pad>", "<unk>", "<empty>")[index]
+
 
 class CharacterVocabulary:
     """Characters of words: 0 padding, 1 unknown, then characters by falling frequency."""

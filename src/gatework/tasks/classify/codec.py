@@ -36,6 +36,13 @@ class ClassifyCodec(Codec):
             raise DataError("a classifier takes texts, not lists of tokens. Give each text as one string.")
         return self.text.encode(example)
 
+    @property
+    def reads_ids(self) -> bool:
+        return self.text.ids_alone
+
+    def encode_ids(self, ids_T: Any) -> Encoded:
+        return self.text.encode_ids(ids_T)
+
     def use(self, ngram_search: Callable[..., int] | None) -> None:
         if self.text.ngrams is not None:
             self.text.ngrams.search = ngram_search

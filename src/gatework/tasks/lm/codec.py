@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.tasks.task import Codec
 
@@ -60,6 +62,18 @@ class LmCodec(Codec):
         if not isinstance(example, str):
             raise DataError(f"a language model reads strings, got {type(example).__name__}.")
         return self.text.encode(example)
+
+    @property
+    def reads_ids(self) -> bool:
+        return True
+
+    def encode_ids(self, ids_T: Any) -> IntArray:
+        from gatework.text.encoded import checked_ids
+
+        row_T = np.trim_zeros(checked_ids(ids_T, self.text.vocabulary), "b")
+        if not row_T.all():
+            raise DataError("ids hold padding (0) before their end.")
+        return row_T
 
     def digest(self) -> str:
         """SHA-256 of the tokenizer: equal where ids mean the same."""

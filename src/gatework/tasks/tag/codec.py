@@ -72,6 +72,18 @@ class TagCodec(Codec):
         parts = (Part(tuple(example), offsets, 0),) if example else ()
         return self._example(" ".join(example), parts, given=True)
 
+    @property
+    def reads_ids(self) -> bool:
+        return self.text.ids_alone
+
+    def encode_ids(self, ids_T: Any) -> TagExample:
+        """Ids as tokens that were given: those of the vocabulary stand for them."""
+        encoded = self.text.encode_ids(ids_T)
+        if encoded.empty:
+            return self.encode([])
+        example = self.encode([self.text.vocabulary.word(one) for one in encoded.tokens.tolist()])
+        return example._replace(encoded=(encoded,))
+
     def _running(self, text: str) -> TagExample:
         """Running text as sentences of tokens."""
         offsets = self.text.offsets(text)

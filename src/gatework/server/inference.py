@@ -1,0 +1,75 @@
+"""A request of the Open Inference Protocol and its answer, whichever door it came through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gatework.server.asking import Asking
+from gatework.server.contract import Tensors, infer, wanted_outputs
+from gatework.server.refusal import refusal_of
+from gatework.server.registry import Served
+from gatework.server.tensors import Tensor
+
+
+class InferRequest(NamedTuple):
+    """What was asked. `outputs` are names; empty for all."""
+
+    id: str
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+class InferAnswer(NamedTuple):
+    """What is answered: outputs in the order they were asked for."""
+
+    model: str
+    version: str
+    id: str
+    outputs: Tensors
+    parameters: Mapping[str, Any]
+
+
+async def answer(asking: Asking, served: Served, request: InferRequest) -> InferAnswer:
+    """The outputs of a model for a request, counted in its statistics. Raises: Refusal, UserError."""
+    start, failed = time.perf_counter(), True
+    try:
+        names = wanted_outputs(served, request.outputs)
+        found = await infer(asking, served, request.inputs, request.parameters)
+        failed = False
+    finally:
+        served.tally.add(1, time.perf_counter() - start, failed=failed)
+    outputs = {name: found[name] for name in names}
+    return InferAnswer(served.name, served.version, request.id, outputs, {})
+
+
+def told(error: Exception) -> str:
+    """What a client is told of an exception."""
+    return refusal_of(error).message
+
+
+def statistics(served: Served) -> dict[str, Any]:
+    """The protocol's statistics of a model."""
+    tally = served.tally
+    good = {"count": tally.calls, "ns": tally.nanoseconds}
+    none = {"count": 0, "ns": 0}
+    return {
+        "name": served.name,
+        "version": served.version,
+        "last_inference": tally.last,
+        "inference_count": tally.texts,
+        "execution_count": tally.calls,
+        "inference_stats": {
+            "success": good,
+            "fail": {"count": tally.failed, "ns": 0},
+            "queue": none,
+            "compute_input": none,
+            "compute_infer": good,
+            "compute_output": none,
+            "cache_hit": none,
+            "cache_miss": none,
+        },
+        "batch_stats": [],
+    }

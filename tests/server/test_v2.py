@@ -1,0 +1,336 @@
+"""The Open Inference Protocol over HTTP, with Triton's own clients and byte by byte."""
+
+import asyncio
+import gzip
+import itertools
+import json
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gatework.runtime import load
+from services import need_extra
+
+need_extra()
+
+TEXTS = ["a great film", "", "the plot was dull 一只猫"]
+KINDS = ("classify", "tag", "translate", "lm")
+
+
+def client(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip(name, reason="tritonclient is not installed", exc_type=ImportError)
+
+
+def body(texts=("a great film",), **changes):
+    """A request in JSON."""
+    one = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "data": list(texts)}
+    return {"inputs": [{**one, **changes}]}
+
+
+def infer(service, model, request, **options):
+    return service.post(f"/v2/models/{model}/infer", request, **options)
+
+
+def outputs(reply):
+    return {one["name"]: one["data"] for one in reply.json["outputs"]}
+
+
+def test_answers_are_those_of_the_runtime(everything, small):
+    models = {name: load(path) for name, path in small.items()}
+    for text in TEXTS:
+        found = outputs(infer(everything, "classify", body([text])))
+        want = models["classify"].predict(text)
+        assert found["label"] == [want.label]
+        assert found["score"] == pytest.approx([want.score])
+        assert found["scores"] == pytest.approx([want.scores[label] for label in models["classify"].labels])
+        assert json.loads(found["answer"][0]) == json.loads(json.dumps(want.to_dict()))
+        tagged = outputs(infer(everything, "tag", body([text])))
+        assert json.loads(tagged["tags"][0]) == list(models["tag"].predict(text).tags)
+        written = outputs(infer(everything, "translate", body([text])))
+        assert written["text"] == [models["translate"].predict(text).text]
+    options = {"max_tokens": 5, "seed": 2}
+    found = outputs(infer(everything, "lm", {**body(["the cat"]), "parameters": options}))
+    assert found["text"] == [models["lm"].generate("the cat", **options).text]
+    assert found["input_log_p"] == pytest.approx([models["lm"].score("the cat", end=False).log_p], rel=1e-5)
+    assert outputs(infer(everything, "lm", body(["the cat"])))["text"] == [""], "nothing is written unless asked"
+
+
+def test_token_ids(everything, small, tmp_path):
+    model = load(small["lm"])
+    ids = model.codec.encode("the cat")
+    tensor = {"name": "tokens", "datatype": "INT64", "shape": [1, len(ids) + 2], "data": [*ids.tolist(), 0, 0]}
+    found = outputs(infer(everything, "lm", {"inputs": [tensor]}))
+    assert found["input_log_p"] == pytest.approx([model.score("the cat", end=False).log_p], rel=1e-5)
+    nested = {**tensor, "data": [[*ids.tolist(), 0, 0]]}
+    assert outputs(infer(everything, "lm", {"inputs": [nested]}))["input_log_p"] == found["input_log_p"]
+    for bad, words in (([10**6], "the model knows"), ([0, 5], "padding"), ([-1], "the model knows")):
+        reply = infer(everything, "lm", {"inputs": [{**tensor, "shape": [1, len(bad)], "data": bad}]})
+        assert (reply.status, words in reply.error) == (422, True)
+    names = {name: [one["name"] for one in everything.get(f"/v2/models/{name}").json["inputs"]] for name in KINDS}
+    assert names == {"classify": ["text"], "tag": ["text"], "translate": ["text"], "lm": ["text", "tokens"]}
+
+
+def test_what_models_tell(everything):
+    assert everything.get("/v2").json["name"] == "gatework"
+    for name in KINDS:
+        told = everything.get(f"/v2/models/{name}").json
+        assert told == everything.get(f"/v2/models/{name}/versions/1").json
+        assert told["versions"] == ["1"]
+        config = everything.get(f"/v2/models/{name}/config").json
+        assert [one["name"] for one in config["output"]] == [one["name"] for one in told["outputs"]]
+        found = infer(everything, name, body()).json["outputs"]
+        for one, port in zip(found, told["outputs"], strict=True):
+            assert (one["name"], one["datatype"]) == (port["name"], port["datatype"])
+            assert len(one["shape"]) == len(port["shape"])
+            assert all(size in (-1, got) for size, got in zip(port["shape"], one["shape"], strict=True))
+    assert everything.get("/v2/models/classify/versions/2").status == 404
+    assert everything.get("/v2/models/classify/versions/1/ready").json == {"name": "classify", "ready": True}
+    before = everything.get("/v2/models/classify/stats").json["model_stats"][0]["inference_stats"]
+    infer(everything, "classify", body())
+    infer(everything, "classify", {})
+    after = everything.get("/v2/models/classify/stats").json["model_stats"][0]["inference_stats"]
+    assert after["success"]["count"] == before["success"]["count"] + 1
+
+
+def binary(texts, *, outputs=(), extra=b"", **parameters):
+    """A request whose tensor stands behind the JSON; the length of the JSON, and all of it."""
+    raw = b"".join(struct.pack("<I", len(one.encode())) + one.encode() for one in texts)
+    one = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "parameters": {"binary_data_size": len(raw)}}
+    request = {"id": "x7", "inputs": [one], "parameters": parameters, "outputs": list(outputs)}
+    head = json.dumps(request).encode()
+    return len(head), head + raw + extra
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate"])
+def test_binary_tensors(everything, encoding):
+    want = outputs(infer(everything, "classify", body(TEXTS)))
+    length, data = binary(TEXTS, binary_data_output=True)
+    pack = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    unpack = {"": bytes, "gzip": gzip.decompress, "deflate": zlib.decompress}[encoding]
+    headers = {"Inference-Header-Content-Length": str(length)}
+    headers |= {"Content-Encoding": encoding, "Accept-Encoding": encoding} if encoding else {}
+    reply = infer(everything, "classify", pack(data), headers=headers)
+    assert reply.status == 200
+    plain, end = unpack(reply.body), int(reply.headers["inference-header-content-length"])
+    told = json.loads(plain[:end])
+    assert told["id"] == "x7"
+    sizes = {one["name"]: one["parameters"]["binary_data_size"] for one in told["outputs"]}
+    assert sum(sizes.values()) == len(plain) - end
+    at = end + sizes["label"]
+    np.testing.assert_allclose(np.frombuffer(plain[at : at + sizes["score"]], "<f4"), want["score"])
+    assert all("data" not in one for one in told["outputs"])
+
+
+def test_each_output_may_be_bytes_or_not(everything):
+    asked = [{"name": "score", "parameters": {"binary_data": True}}, {"name": "label"}]
+    length, data = binary(["a"], outputs=asked)
+    reply = infer(everything, "classify", data, headers={"Inference-Header-Content-Length": str(length)})
+    end = int(reply.headers["inference-header-content-length"])
+    told = json.loads(reply.body[:end])["outputs"]
+    assert [one["name"] for one in told] == ["score", "label"]
+    assert len(reply.body) - end == 4
+    assert "data" in told[1]
+
+
+def lengths(length, data):
+    return {"headers": {"Inference-Header-Content-Length": length}, "request": data}
+
+
+def test_malformed_requests(everything):
+    length, data = binary(["a"])
+    cases = [
+        ({"request": {}}, "inputs must be a list"),
+        ({"request": {"inputs": []}}, "takes one input"),
+        ({"request": {"inputs": ["text"]}}, "object with a name"),
+        ({"request": {**body(), "parameters": []}}, "parameters must be"),
+        ({"request": {**body(), "outputs": 3}}, "outputs must be"),
+        ({"request": {**body(), "outputs": [{"name": "x"}]}}, "'x' is unknown"),
+        ({"request": {**body(), "outputs": [{"name": "label"}] * 2}}, "asked for twice"),
+        ({"request": {"inputs": body()["inputs"] * 2}}, "given twice"),
+        ({"request": {**body(), "id": 3}}, "id must be"),
+        ({"request": body(name="x")}, "'x' is unknown"),
+        ({"request": body(datatype="FP32", data=[1.0])}, "must be BYTES"),
+        ({"request": body(datatype="BF16")}, "not read"),
+        ({"request": body(datatype=["BYTES"])}, "not read"),
+        ({"request": body(shape=[2])}, "takes 2 values, got 1"),
+        ({"request": body(shape=[-1])}, "a size that is none"),
+        ({"request": body(shape=["1"])}, "a size that is none"),
+        ({"request": body(shape=[1 << 40, 0])}, "a size that is none"),
+        ({"request": body(shape=[1 << 20, 1 << 20])}, "too large"),
+        ({"request": body(shape=[1] * 9)}, "shape must be"),
+        ({"request": body(shape=None)}, "shape must be"),
+        ({"request": body(data=[1])}, "strings"),
+        ({"request": body(data={"a": 1})}, "strings"),
+        ({"request": {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1]}]}}, "neither data nor"),
+        ({"request": body(parameters={"shared_memory_region": "x"})}, "shared memory"),
+        (lengths(str(len(data) + 1), data), "no length within"),
+        (lengths("-3", data), "no length within"),
+        (lengths("9" * 30, data), "no length within"),
+        (lengths(str(length - 1), data), "no JSON"),
+        (lengths(str(length), data + b"x"), "belong to no input"),
+        (lengths(str(length), data[:-1]), "no length within"),
+    ]
+    for size in (2, 0, 4_000_000_000):
+        wrong = data[:length] + struct.pack("<I", size) + b"a"
+        cases.append((lengths(str(length), wrong), "elements with their lengths"))
+    bad_utf8 = data[:-1] + b"\xff"
+    cases.append((lengths(str(length), bad_utf8), "not UTF-8"))
+    for case, words in cases:
+        reply = infer(everything, "classify", **case)
+        assert reply.status == 400, (case, reply.body)
+        assert words in reply.error, (case, reply.error)
+    many = infer(everything, "classify", body(["a"] * 257))
+    assert (many.status, "at most 256" in many.error) == (422, True)
+    assert infer(everything, "nobody", body()).status == 404
+    assert infer(everything, "classify", {**body(), "parameters": {"threshold": "x"}}).status == 422
+    assert infer(everything, "classify", {**body(), "parameters": {"sequence_id": 0, "priority": 3}}).status == 200
+
+
+def test_random_bytes_break_nothing(everything):
+    rng = np.random.default_rng(5)
+    length, data = binary(["a great film"], binary_data_output=True)
+    for _ in range(300):
+        changed = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 6)):
+            changed[place] = rng.integers(256)
+        cut = bytes(changed[: rng.integers(0, len(changed) + 1)]) if rng.random() < 0.3 else bytes(changed)
+        size = length if rng.random() < 0.8 else int(rng.integers(0, 2 * length))
+        reply = infer(everything, "classify", cut, headers={"Inference-Header-Content-Length": str(size)})
+        assert reply.status in (200, 400, 422), (reply.status, reply.body, cut)
+    everything.idle()
+
+
+def test_loading_and_unloading(small, tmp_path):
+    import shutil
+
+    from services import running
+
+    for name in ("classify", "tag"):
+        shutil.copy(small[name], tmp_path / f"{name}.gw")
+    (tmp_path / "broken.gw").write_bytes(b"x")
+    with running([small["classify"]], folder=tmp_path) as service:
+
+        def states():
+            return {one["name"]: one["state"] for one in service.post("/v2/repository/index", {}).json}
+
+        assert states() == {"broken": "UNAVAILABLE", "classify": "READY", "tag": "UNAVAILABLE"}
+        assert service.post("/v2/repository/models/tag/load", {}).status == 200
+        assert infer(service, "tag", body()).status == 200
+        assert service.post("/v2/repository/models/tag/unload", b"").status == 200
+        assert infer(service, "tag", body()).status == 404
+        assert service.post("/v2/repository/models/tag/unload", b"").status == 404
+        broken = service.post("/v2/repository/models/broken/load", {})
+        assert (broken.status, "was not loaded" in broken.error) == (400, True)
+        for name in ("nobody", "../classify", "%2e%2e/classify"):
+            assert service.post(f"/v2/repository/models/{name}/load", {}).status == 404
+        own = {"parameters": {"config": "{}", "file:1/model.gw": "eA=="}}
+        assert "not taken" in service.post("/v2/repository/models/tag/load", own).error
+        assert [one["name"] for one in service.post("/v2/repository/index", {"ready": True}).json] == ["classify"]
+
+
+WANTED = [None, ["label"], ["score", "label"]]
+
+
+@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("wanted", WANTED, ids=["no outputs", "one", "mixed"])
+@pytest.mark.parametrize("as_bytes", [True, False], ids=["binary", "json"])
+def test_triton_http(everything, small, packing, wanted, as_bytes):
+    http = client("tritonclient.http")
+    model = load(small["classify"])
+    given = http.InferInput("text", [3], "BYTES")
+    given.set_data_from_numpy(np.array(TEXTS, dtype=object), binary_data=as_bytes)
+    asked = None
+    if wanted is not None:
+        kinds = itertools.cycle([as_bytes, not as_bytes])
+        asked = [http.InferRequestedOutput(name, binary_data=next(kinds)) for name in wanted]
+    with http.InferenceServerClient(f"127.0.0.1:{everything.port}") as triton:
+        found = triton.infer(
+            "classify", [given], outputs=asked, request_id="7", request_compression_algorithm=packing,
+            response_compression_algorithm=packing,
+        )  # fmt: skip
+    want = model.predict_batch(TEXTS)
+    check(found, [one.label for one in want], [one.score for one in want], wanted)
+    assert found.get_response()["id"] == "7"
+
+
+def check(found, labels, scores, wanted):
+    got = [one.decode() if isinstance(one, bytes) else one for one in found.as_numpy("label")]
+    assert got == labels
+    if wanted is None or "score" in wanted:
+        np.testing.assert_allclose(found.as_numpy("score"), scores, rtol=1e-5)
+        assert found.as_numpy("score").dtype == np.float32
+    if wanted is None:
+        assert found.as_numpy("scores").shape == (3, 3)
+        assert json.loads(found.as_numpy("answer")[0])["label"] == labels[0]
+
+
+@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("as_bytes", [True, False], ids=["binary", "json"])
+def test_triton_http_aio_with_numbers(everything, small, packing, as_bytes):
+    aio = client("tritonclient.http.aio")
+    model = load(small["lm"])
+    ids = model.codec.encode("the cat")[None].astype(np.int64)
+
+    async def ask():
+        given = aio.InferInput("tokens", list(ids.shape), "INT64")
+        given.set_data_from_numpy(ids, binary_data=as_bytes)
+        asked = [aio.InferRequestedOutput("input_log_p", binary_data=as_bytes)]
+        async with aio.InferenceServerClient(f"127.0.0.1:{everything.port}") as triton:
+            for some in (asked, None):
+                found = await triton.infer(
+                    "lm", [given], outputs=some, request_compression_algorithm=packing,
+                    response_compression_algorithm=packing,
+                )  # fmt: skip
+            return found.as_numpy("input_log_p")
+
+    np.testing.assert_allclose(asyncio.run(ask()), [model.score("the cat", end=False).log_p], rtol=1e-5)
+
+
+def test_triton_asks_for_everything_else(small):
+    from services import running
+
+    http = client("tritonclient.http")
+    utils = client("tritonclient.utils")
+    with running([small["classify"]]) as service, http.InferenceServerClient(f"127.0.0.1:{service.port}") as triton:
+        assert triton.is_server_live()
+        assert triton.is_server_ready()
+        assert triton.is_model_ready("classify")
+        assert not triton.is_model_ready("nobody")
+        assert "binary_tensor_data" in triton.get_server_metadata()["extensions"]
+        assert triton.get_model_metadata("classify")["name"] == "classify"
+        assert triton.get_model_config("classify", "1")["name"] == "classify"
+        assert triton.get_model_repository_index()[0]["state"] == "READY"
+        assert triton.get_inference_statistics()["model_stats"][0]["name"] == "classify"
+        assert triton.get_inference_statistics("classify")["model_stats"][0]["version"] == "1"
+        assert triton.get_system_shared_memory_status() == triton.get_cuda_shared_memory_status() == []
+        triton.get_trace_settings()
+        triton.get_log_settings()
+        triton.unload_model("classify")
+        assert not triton.is_model_ready("classify")
+        triton.load_model("classify")
+        assert triton.is_model_ready("classify", "2")
+        with pytest.raises(utils.InferenceServerException, match="is unknown"):
+            triton.load_model("nobody")
+
+
+def test_eight_clients_at_once(everything, small):
+    http = client("tritonclient.http")
+    model = load(small["translate"])
+    words = ["red cat", "dog runs", "blue", "green dog cat runs", "cat cat", "runs", "cat", "red red"]
+    want = {word: model.predict(word).text for word in words}
+
+    def ask(word):
+        given = http.InferInput("text", [1], "BYTES")
+        given.set_data_from_numpy(np.array([word], dtype=object))
+        with http.InferenceServerClient(f"127.0.0.1:{everything.port}") as triton:
+            return [triton.infer("translate", [given]).as_numpy("text")[0].decode() for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for word, got in zip(words, pool.map(ask, words), strict=True):
+            assert got == [want[word]] * 10
