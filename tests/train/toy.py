@@ -47,6 +47,7 @@ class ToyStage(Stage):
     def __init__(self, settings: TrainSection, network: ToyNetwork, *, name: str = "train", slow: float = 0.0) -> None:
         self.name, self.order = name, int(name == "train")
         self.settings, self.epochs, self.slow = settings, settings.epochs, slow
+        self.averaged = name == "train"
         self.network = self.module = network
         rng = np.random.default_rng(7)
         total = EXAMPLES + DEV

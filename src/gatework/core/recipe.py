@@ -311,6 +311,25 @@ class TrainSection(Section):
     """Language models: weight of the mean square of what the head reads (Merity et al. 2018: 2)."""
     temporal_penalty: Annotated[float, Field(ge=0.0)] = 0.0
     """Language models: weight of the mean square of its change from step to step (Merity et al. 2018: 1)."""
+    start: str | None = None
+    """Sequence to sequence: a bundle whose vocabulary and weights training begins with. Without `epochs` it is tuned by
+    `risk_epochs` alone."""
+    risk_epochs: Annotated[int, Field(ge=0)] = 0
+    """Sequence to sequence: passes that bring down the expected risk of what is answered (minimum risk, Shen et al.
+    2016), after those of `epochs`. With a time budget, `epochs` may take half of it."""
+    risk: Literal["auto", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "per"] = "auto"
+    """What is wrong with an answer: 1 - smoothed BLEU of the sentence, 1 - chrF, 1 - ROUGE, or edits a token; `auto` as
+    `metric`."""
+    risk_candidates: Literal["beams", "samples"] = "beams"
+    """Where the answers come from whose risk is weighed: the search, or draws."""
+    risk_count: Annotated[int, Field(ge=2, le=256)] = 6
+    """Answers to a source; beams of the search."""
+    risk_sharpness: Annotated[float, Field(gt=0.0)] = 1.0
+    """Answers are weighed by their probabilities to this power."""
+    risk_likelihood: Annotated[float, Field(ge=0.0)] = 0.3
+    """Weight of the loss of the given targets beside the expected risk."""
+    risk_learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
+    """Highest learning rate of these passes."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weighs each class by the inverse of its frequency."""
     focal_gamma: Annotated[float, Field(ge=0.0)] = 0.0

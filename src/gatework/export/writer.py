@@ -31,7 +31,12 @@ Weights = Mapping[str, npt.NDArray[np.floating]]
 NGRAM_KEYS = "tokenizer/ngrams.u32"
 """Keys of the n-grams, one for each row of `ngrams.weight`; see `gatework.text.ngrams`."""
 PATH_KEYS = ("train", "dev", "test", "train_target", "dev_target", "test_target", "unlabelled")
-NAMED = (("data", PATH_KEYS), ("input", ("vectors", "lexicon")), ("model", ("bert", "language_model")))
+NAMED = (
+    ("data", PATH_KEYS),
+    ("input", ("vectors", "lexicon")),
+    ("model", ("bert", "language_model")),
+    ("train", ("start",)),
+)
 """Options of a recipe, by section, that name files."""
 BULKY = ("confusion", "reliability", "per_class", "interval")
 """Metrics left out, all at once, where a bundle must not grow by them."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gatework.core.writer import Writer
+from gatework.nn.pairs import wide
 
 
 class Memory(NamedTuple):
@@ -62,7 +63,7 @@ class Attending(nn.Module):
             score_BTS = torch.tanh(sum_BTSA) @ self.v_A
         else:
             score_BTS = q_BTH @ memory.keys.transpose(1, 2)
-        score_BTS = score_BTS.float().masked_fill(~memory.real_BS[:, None], -torch.inf)
+        score_BTS = wide(score_BTS).masked_fill(~memory.real_BS[:, None], -torch.inf)
         a_BTS = torch.softmax(score_BTS, 2)
         return a_BTS.to(memory.m_BSP.dtype) @ memory.m_BSP, a_BTS
 

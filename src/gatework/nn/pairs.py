@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -31,3 +32,8 @@ class Seen(NamedTuple):
     """Where it looked; None without attention."""
     copies_BTX: Tensor | None
     """What the copy gate reads; None without copying."""
+
+
+def wide(values: Tensor) -> Tensor:
+    """Values that autocast made bfloat16 as float32; others as they are."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

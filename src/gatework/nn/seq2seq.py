@@ -29,7 +29,7 @@ from gatework.core.errors import ConfigError
 from gatework.nn.dropout import check_chance, dropout, locked_dropout, word_dropout
 from gatework.nn.embedding import Embedding
 from gatework.nn.next_token import log_shares
-from gatework.nn.pairs import Pairs, Seen
+from gatework.nn.pairs import Pairs, Seen, wide
 from gatework.nn.recurrent import RecurrentStack
 from gatework.nn.recurrent_writer import RecurrentWriter
 from gatework.nn.softmax import nats_each, softmax_nats
@@ -153,7 +153,7 @@ class Seq2Seq(nn.Module):
         """-log p of each token of the targets and of their ends, (B, T), 0 past each length."""
         seen = self(pairs)
         live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
-        o_NE = seen.o_BTE[live_BT].float()
+        o_NE = wide(seen.o_BTE[live_BT])
         if self.copy is None:
             nats_N = nats_each(o_NE, self.table_VE, self.bias, pairs.wanted_BT[live_BT], first=1)
         else:
@@ -161,6 +161,17 @@ class Seq2Seq(nn.Module):
         nats_BT = nats_N.new_zeros(live_BT.shape)
         nats_BT[live_BT] = nats_N
         return nats_BT
+
+    def log_p(self, pairs: Pairs) -> Tensor:
+        """log p of each target, its end counted, (B,), with gradients. The logits of all steps are held at once."""
+        seen = self(pairs)
+        live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
+        log_p_NV = self._log_p(seen.o_BTE[live_BT])
+        if self.copy is None:
+            nats_N = -log_p_NV.gather(1, pairs.wanted_BT[live_BT][:, None])[:, 0]
+        else:
+            nats_N = self._mixed(log_p_NV, seen, pairs, live_BT)
+        return -nats_N.new_zeros(live_BT.shape).masked_scatter(live_BT, nats_N).sum(1)
 
     def _encode(self, pairs: Pairs, real_BS: Tensor) -> Tensor:
         x_BSE = self._vectors(self.embedding, pairs.source_BS)
@@ -176,13 +187,13 @@ class Seq2Seq(nn.Module):
 
     def _log_p(self, o_NE: Tensor) -> Tensor:
         """What the table says, (N, V)."""
-        logits_NV = nn.functional.linear(o_NE, self.table_VE, self.bias).float()
+        logits_NV = wide(nn.functional.linear(o_NE, self.table_VE, self.bias))
         return torch.log_softmax(torch.cat([torch.full_like(logits_NV[:, :1], -torch.inf), logits_NV[:, 1:]], 1), 1)
 
     def _mixed(self, log_p_NV: Tensor, seen: Seen, pairs: Pairs, live_BT: Tensor) -> Tensor:
         """-log of what table and copies give the wanted tokens, (N,)."""
         assert self.copy is not None and seen.a_BTS is not None and seen.copies_BTX is not None  # noqa: PT018
-        gate_N = self.copy(seen.copies_BTX[live_BT])[:, 0].float()
+        gate_N = wide(self.copy(seen.copies_BTX[live_BT])[:, 0])
         same_BTS = pairs.wanted_BT[:, :, None] == pairs.source_BS[:, None]
         copied_N = (seen.a_BTS * same_BTS).sum(2)[live_BT]
         said_N = log_p_NV.gather(1, pairs.wanted_BT[live_BT][:, None])[:, 0]

@@ -20,6 +20,7 @@ from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
 from gatework.nn import SPARSE_FROM, Network, NextToken, Seq2Seq, Tagger
+from gatework.runtime.tables import dense
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
@@ -34,6 +35,7 @@ from gatework.train.pairs import Pairing
 from gatework.train.parallel import Group
 from gatework.train.pretrain import Pretrain
 from gatework.train.progress import ProgressCallback, Reporter
+from gatework.train.risk import Risk
 from gatework.train.run_folder import RunFolder
 from gatework.train.stage import Stage, Weights
 from gatework.train.tagging import Tagging
@@ -61,7 +63,7 @@ class FitResult:
     metrics: dict[str, Any]
     """Dev metrics of these weights, from the network in training."""
     best_epoch: int
-    """Counted from 1."""
+    """Of the last stage, counted from 1; 0 where it began with better weights than it came to."""
     history: list[dict[str, Any]]
     """One entry an epoch: stage, epoch, loss, dev metrics, whether it was the best so far."""
     seconds: float
@@ -177,6 +179,7 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
     names = [stage.name for stage in stages]
     begin = names.index(checkpoint.state["course"]["stage"]) if checkpoint is not None else 0
     loop: Loop | None = None
+    best: Weights = {}
     history: list[dict[str, Any]] = []
     seconds = 0.0
     for stage in stages[begin:]:
@@ -184,9 +187,10 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
         if checkpoint is not None and stage is stages[begin]:
             loop.load(checkpoint)
         else:
+            stage.begin(best)
             loop.course.history, loop.course.stage_seconds = history, seconds
         loop.run()
-        history, seconds = loop.course.history, loop.course.stage_seconds
+        best, history, seconds = loop.best, loop.course.history, loop.course.stage_seconds
     if loop is None:
         raise ConfigError("there is no stage to run. Set train.epochs to 1 or more.")
     return loop
@@ -194,8 +198,14 @@ def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint
 
 def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
     network = build_network(prepared, say)
-    learn = learning_stage(task, prepared, network)
-    if isinstance(network, NextToken | Seq2Seq) or not prepared.recipe.train.pretrain_epochs:
+    learn, train = learning_stage(task, prepared, network), prepared.recipe.train
+    if isinstance(network, Seq2Seq):
+        later: list[Stage] = [Risk(task, prepared, network)] if train.risk_epochs else []
+        return [learn, *later] if train.epochs else later
+    for name in ("start", "risk_epochs"):
+        if getattr(train, name):
+            raise ConfigError(f"train.{name} is for sequence to sequence. Leave it out.")
+    if isinstance(network, NextToken) or not train.pretrain_epochs:
         return [learn]
     return [Pretrain(prepared, network), learn]
 
@@ -280,8 +290,8 @@ def _language_model(prepared: Prepared) -> NextToken:
 
 def _seq2seq(prepared: Prepared) -> Seq2Seq:
     recipe = prepared.recipe
-    model = recipe.model
-    return Seq2Seq(
+    model, start = recipe.model, getattr(prepared, "start", None)
+    network = Seq2Seq(
         prepared.architecture,
         dropout=model.dropout,
         output_dropout=model.output_dropout,
@@ -294,6 +304,10 @@ def _seq2seq(prepared: Prepared) -> Seq2Seq:
         label_smoothing=recipe.train.label_smoothing,
         counts_V=prepared.train.target.counts_V,
     )
+    if start is not None:
+        file = start.bundle.weights
+        network.load_weights({name: dense(file, name) for name, _ in network.named_weights()})
+    return network
 
 
 def _start_bert(network: Network | Tagger, prepared: Prepared) -> None:
@@ -375,7 +389,7 @@ def _result(loop: Loop, prepared: Prepared) -> FitResult:
         weights={**frozen_weights(prepared), **_under("weights/", loop.best)},
         outputs=_under("dev/", loop.best),
         prepared=prepared,
-        metrics=own[course.best_epoch - 1]["dev"],
+        metrics=next(entry["dev"] for entry in own if entry["epoch"] == course.best_epoch),
         best_epoch=course.best_epoch,
         history=course.history,
         seconds=course.stage_seconds,

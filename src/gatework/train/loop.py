@@ -113,13 +113,13 @@ class Loop:
     def __init__(self, stage: Stage, around: Surroundings, *, last: bool = True) -> None:
         self.stage = stage
         self.around = around
-        self.settings = around.settings
+        self.settings = stage.settings
         self.group = around.group
         self.last = last
         """Whether this is the last stage, which may use all the time that is left."""
         self.course = Course(stage=stage.name, began=around.clock.elapsed())
         self.optimisers = Optimisers(stage.module, stage.trained(), self.settings)
-        kind = self.settings.averaging if last else "none"
+        kind = self.settings.averaging if stage.averaged else "none"
         named = {**self.optimisers.dense, **self.optimisers.sparse}
         self.average = Average(kind, self.settings.average_decay, named)
         self.best: Weights = {}
@@ -127,6 +127,8 @@ class Loop:
 
     def run(self) -> None:
         """Train until the epochs, the patience or the time is over."""
+        if self.stage.judged_first and not self.course.step and self.course.best_score is None:
+            self._look(0)
         while not self.course.finished:
             if self.course.epoch >= self.stage.epochs:
                 self._finish("epochs")
@@ -222,24 +224,28 @@ class Loop:
             return self.stage.loss(indices)
 
     def _end_epoch(self) -> None:
-        """Evaluate, keep the best, and count the patience."""
+        self._look(self.course.epoch + 1)
+        course = self.course
+        course.epoch += 1
+        course.position, course.loss_sum, course.loss_steps = 0, 0.0, 0
+
+    def _look(self, epoch: int) -> None:
+        """Evaluate, keep the best, and count the patience. Epoch 0 is before the first."""
         course, begun = self.course, time.monotonic()
         self.stage.module.eval()
         with self.average.applied(), torch.no_grad():
             metrics = self.stage.evaluate(self.group)
             if metrics is not None:
                 self.around.clock.evaluated(self.stage.dev_tokens, time.monotonic() - begun)
-                self._judge(metrics)
+                self._judge(metrics, epoch)
         course.stage_seconds += time.monotonic() - begun
         scalars = {name: value for name, value in (metrics or {}).items() if isinstance(value, float)}
-        facts = {"stage": self.stage.name, "epoch": course.epoch + 1, "loss": course.loss, "dev": scalars}
-        course.history.append({**facts, "best": course.best_epoch == course.epoch + 1})
+        facts = {"stage": self.stage.name, "epoch": epoch, "loss": course.loss, "dev": scalars}
+        course.history.append({**facts, "best": course.best_epoch == epoch})
         self.around.reporter.epoch(facts, course.step)
-        course.epoch += 1
-        course.position, course.loss_sum, course.loss_steps = 0, 0.0, 0
         self.around.reporter.history(course.history)
 
-    def _judge(self, metrics: dict[str, Any]) -> None:
+    def _judge(self, metrics: dict[str, Any], epoch: int) -> None:
         course, name = self.course, self.settings.metric
         if name not in metrics or not isinstance(metrics[name], int | float):
             known = ", ".join(sorted(key for key, value in metrics.items() if isinstance(value, int | float)))
@@ -247,7 +253,7 @@ class Loop:
         score = float(metrics[name]) if self.around.higher_is_better else -float(metrics[name])
         # Of equals the later one: on few dev examples a tie says little, and the later weights moved less at last.
         if course.best_score is None or score >= course.best_score:
-            course.best_score, course.best_epoch, course.stale = score, course.epoch + 1, 0
+            course.best_score, course.best_epoch, course.stale = score, epoch, 0
             self.best = self.stage.keep()
         elif course.progress >= self.settings.warmup:  # while rates rise, scores say nothing yet
             course.stale += 1

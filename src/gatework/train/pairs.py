@@ -82,13 +82,15 @@ class Pairing(Stage):
         """The weights, and what they gave."""
         return {f"weights/{name}": array for name, array in self.network.to_weights().items()} | self._found
 
+    def runtime(self) -> seq2seq.Seq2Seq:
+        """The network as it is now, for the runtime's own search."""
+        raw = memoryview(b"".join(bytes(chunk) for chunk in tensor_chunks(self.network.to_weights())))
+        file = parse_tensors(raw, source="weights in training", max_header=1 << 22)
+        return seq2seq.Seq2Seq(self.prepared.architecture, file, source="weights in training")
+
     def _answered(self) -> Weights:
         """What the runtime writes from the dev sources; every process the same."""
-        weights = self.network.to_weights()
-        raw = memoryview(b"".join(bytes(chunk) for chunk in tensor_chunks(weights)))
-        file = parse_tensors(raw, source="weights in training", max_header=1 << 22)
-        model = seq2seq.Seq2Seq(self.prepared.architecture, file, source="weights in training")
-        dev = self.prepared.dev.source
+        model, dev = self.runtime(), self.prepared.dev.source
         rows = [dev.tokens[at:end] for at, end in pairwise(dev.starts)]
         sources = {row.tobytes(): row for row in rows}
         found = model.greedy(list(sources.values()), max_ratio=self.prepared.recipe.decode.max_ratio)

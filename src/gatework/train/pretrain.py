@@ -24,6 +24,7 @@ class Pretrain(Stage):
 
     name = "pretrain"
     order = 0
+    averaged = False
 
     def __init__(self, prepared: Prepared, network: Trunk) -> None:
         settings = prepared.recipe.train

@@ -38,10 +38,17 @@ class Stage(ABC):
     """Tokens of an epoch, for estimates."""
     dev_tokens: int = 0
     """Tokens of an evaluation; 0 for a stage without one."""
+    averaged: bool = True
+    """Whether the weights are averaged as the recipe says."""
+    judged_first: bool = False
+    """Whether the weights that the stage begins with are evaluated too, and may be the best."""
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters this stage changes, by their names in `module`."""
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def begin(self, before: Weights) -> None:  # noqa: B027 - most stages go on with the weights as they are
+        """Take over what the stage before kept as its best, before the first step; not called on resuming."""
 
     @abstractmethod
     def batches(self, epoch: int) -> list[IntArray]:

@@ -21,6 +21,7 @@ from gatework.tasks.facts import file_facts
 from gatework.tasks.seq2seq.architecture import architecture_of
 from gatework.tasks.seq2seq.codec import Seq2SeqCodec, Settings
 from gatework.tasks.seq2seq.sources import Empties, Sources
+from gatework.tasks.seq2seq.trained import Trained, check_network, open_trained, with_units_of
 from gatework.tasks.task import Prepared, Say, silent
 from gatework.text.scripts import NAMES, script_of
 
@@ -55,6 +56,8 @@ class PreparedPairs(Prepared):
     """Pairs of a run."""
 
     settings: Settings
+    start: Trained | None = None
+    """What training begins with, where it is not from nothing."""
 
     def entries(self) -> dict[str, bytes]:
         entries: dict[str, bytes] = self.codec.to_entries()
@@ -83,13 +86,14 @@ def prepare(
         raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, metrics)}")
     _check(recipe)
     sources = Sources.open(recipe, say, dialogue=dialogue)
-    recipe = _with_units(recipe, units, say)
+    start = open_trained(recipe.train.start, "train.start")
+    recipe = _with_units(recipe, units, say) if start is None else with_units_of(recipe, start)
     limit = recipe.input.max_tokens
 
     def train() -> Iterator[Pair]:
         return sources.read("train")
 
-    own, target = _fit(train, recipe)
+    own, target = _fit(train, recipe) if start is None else (start.codec.source, start.codec.target)
     context = sources.formats["train"].context
     decode = recipe.decode
     settings = Settings(
@@ -107,6 +111,8 @@ def prepare(
         codec = Seq2SeqCodec(own, target, settings)
     recipe = _with_epochs(recipe, streams["train"], say)
     architecture = architecture_of(recipe, codec)
+    if start is not None:
+        check_network(start, architecture)
     for part, stream in streams.items():
         unknown = stream.source.unknown + stream.target.unknown
         say(
@@ -123,6 +129,7 @@ def prepare(
         examples=sources.read,
         facts=_facts(sources, streams, codec),
         settings=settings,
+        start=start,
     )
 
 
@@ -157,6 +164,9 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError("model.coverage needs model.attention_kind = 'additive'.")
     if model.copy_source and (model.attention_kind == "none" or not wanted.shared):
         raise ConfigError("model.copy_source needs attention and input.shared = true.")
+    train = recipe.train
+    if train.risk_epochs and train.metric == "perplexity":
+        raise ConfigError("train.risk_epochs needs a train.metric of answers, such as bleu, to choose the best by.")
     from gatework.tasks.seq2seq.scores import need
 
     need(recipe.train.metric)
@@ -242,7 +252,7 @@ def _encode(sources: Sources, part: str, codec: Seq2SeqCodec, folder: Path, limi
 
 
 def _with_epochs(recipe: Recipe, train: PairStream, say: Say) -> Recipe:
-    if recipe.train.epochs:
+    if recipe.train.epochs or (recipe.train.start is not None and recipe.train.risk_epochs):
         return recipe
     from gatework.core.recipe import epochs_for
 
