@@ -304,3 +304,53 @@ def test_threads_and_neighbours_change_nothing(case):
         for one, other, single in zip(*found, alone, strict=True):
             assert [each.ids for each in one] == [each.ids for each in other] == [each.ids for each in single]
             assert [each.log_p for each in one] == [each.log_p for each in other]
+
+
+SIGNS = "红猫狗"
+"""What tokens write here: signs that may stand side by side, so that words may stand anywhere."""
+
+
+def containing(*words):
+    """An automaton over tokens 3, 4, 5, and whether ids have all of the words."""
+    pieces = Pieces([b"", b"", b"", *(sign.encode() for sign in SIGNS)])
+    return lift(Constraint(must=words).dfa, pieces), lambda ids: all(word in spelt(ids) for word in words)
+
+
+def spelt(ids):
+    return "".join(SIGNS[one - 3] for one in ids)
+
+
+@pytest.mark.parametrize("case", FEW)
+def test_a_grid_of_all_beams_is_exact(case):
+    automaton, keep = containing("狗猫")
+    exact(Search(automaton=automaton, grid=True, count=4), case, keep=keep)
+
+
+@pytest.mark.parametrize("case", FEW)
+def test_a_grid_says_what_must_come_and_plans_for_it(case):
+    """Every hypothesis has what must come; on average they are better than those of beams that put it off."""
+    rng = np.random.default_rng(3)
+    sources = [rng.integers(3, 6, size=size) for size in rng.integers(1, 9, size=40)]
+    model = built(case)[0]
+    memory = model.encode(sources)
+    (automaton, keep), scores = containing("狗红狗", "猫猫"), {}
+    for grid in (False, True):
+        search = Search(beams=2, max_ratio=1.0, automaton=automaton, grid=grid, never=(1,), count=2)
+        found = model.decode(memory, search)
+        assert all(keep(one.ids) for own in found for one in own)
+        scores[grid] = [own[0].score for own in found]
+    assert np.mean(scores[True]) > np.mean(scores[False])
+    assert np.mean(np.array(scores[True]) >= np.array(scores[False]) - 1e-4) > 0.9
+
+
+def test_banks_of_far_states_are_shared():
+    automaton, _ = containing(SIGNS * 7)
+    search = Search(beams=2, automaton=automaton, grid=True)
+    plan = search.plan(3)
+    banks = [search.bank(plan, state) for state in range(automaton.states) if automaton.distance(state) < 99]
+    assert set(banks) == set(range(search.banks(plan) - 1)), (
+        "the last one is of states beyond the start; there are none"
+    )
+    prefixed = search.plan(3, (3, 4))
+    assert search.bank(prefixed, prefixed.automaton) == search.banks(prefixed) - 2
+    assert Search(beams=2, automaton=automaton).banks(plan) == 1

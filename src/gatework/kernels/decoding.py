@@ -16,9 +16,14 @@ ones are ranked by their score, those that were cut at the limit after those tha
     score = log p / penalty(T) + coverage_penalty x sum over s of log min(sum over t of a_ts, 1)
     penalty(T) = T ** length_penalty ((5 + T) / 6) ** gnmt        T tokens, the end counted
 
+In a `grid` each number of tokens that the automaton still needs, its distance from an end, has beams of its own: so
+beginnings that have said a word that must come are compared with one another alone, and are not lost to those that put
+it off. It goes on until `beams` are finished and no beginning is better so far.
+
 With `sampling` nothing is searched: each of `count` hypotheses is drawn token by token.
 
-Sources: Wu et al., arXiv:1609.08144 (both penalties of the score); Paulus et al., arXiv:1705.04304 (n-grams).
+Sources: Wu et al., arXiv:1609.08144 (both penalties of the score); Paulus et al., arXiv:1705.04304 (n-grams); Hokamp
+and Liu, arXiv:1704.07138, and Post and Vilar, arXiv:1804.06609 (grid and banks, there by words met).
 
 B sources, N tokens of all of them, S tokens of one, T tokens written, P memory, K keys.
 """
@@ -106,6 +111,8 @@ class Search:
     """Rising ids that do not come."""
     automaton: Lifted | None = None
     """What may come, and where the end may."""
+    grid: bool = False
+    """Beams for each distance from an end of the automaton."""
     sampling: Sampling | None = None
     """Draw, with one beam; None for the most likely."""
 
@@ -127,6 +134,18 @@ class Search:
             needed += self.automaton.distance(state)
         return Plan(max(most, needed, self.min_tokens, 1), tuple(prefix), state, seed)
 
+    def banks(self, plan: Plan) -> int:
+        """How many banks a grid has: one for each distance up to one beyond that at the start, or MOST_BANKS."""
+        if not self.grid or self.automaton is None:
+            return 1
+        return min(self.automaton.distance(plan.automaton) + 2, MOST_BANKS)
+
+    def bank(self, plan: Plan, state: int) -> int:
+        """The bank of a state: its distance from an end, scaled where there are more distances than banks."""
+        assert self.automaton is not None  # a grid has one
+        farthest = self.automaton.distance(plan.automaton) + 1
+        return min(self.automaton.distance(state), farthest) * (self.banks(plan) - 1) // farthest
+
     def penalty(self, tokens: int) -> float:
         """What log p of so many tokens, the end counted, is divided by."""
         return float(max(tokens, 1) ** self.length_penalty * ((5 + tokens) / 6) ** self.gnmt)
@@ -140,6 +159,7 @@ class Search:
         return score
 
 
+MOST_BANKS = 16
 LEAST = 1e-10
 """A place that was looked at less counts as looked at so much in the coverage penalty."""
 

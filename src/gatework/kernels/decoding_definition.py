@@ -5,6 +5,7 @@ N beginnings, V outputs, S places of the source.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,19 +48,38 @@ def decode_one(network: Network, memory: Memory, b: int, search: Search, plan: P
         log_p_NV, a_NS, rows = network.step(places, read_N, rows)
         scores_NV = np.stack([_scores(search, plan, one, row) for one, row in zip(live, log_p_NV, strict=True)])
         scores_NV += np.array([one.log_p for one in live])[:, None]
-        taken = np.argsort(-scores_NV, axis=None, kind="stable")[: 2 * search.beams]
         longer = list[Beginning]()
-        for rank, place in enumerate(taken.tolist()):
-            row, token = divmod(place, scores_NV.shape[1])
-            if scores_NV[row, token] == -np.inf or len(longer) == search.beams:
-                break
-            one = _extended(search, plan, live[row], row, token, log_p_NV[row, token], a_NS[row])
-            if not one.ended:
-                longer.append(one)
-            elif rank < search.beams:
-                ended.append(one)
+        for place_M in _banks(search, plan, live, scores_NV):
+            kept = len(longer)
+            for rank, place in enumerate(place_M.tolist()):
+                row, token = divmod(place, scores_NV.shape[1])
+                if scores_NV[row, token] == -np.inf or len(longer) - kept == search.beams:
+                    break
+                one = _extended(search, plan, live[row], row, token, log_p_NV[row, token], a_NS[row])
+                if not one.ended:
+                    longer.append(one)
+                elif rank < search.beams:
+                    ended.append(one)
         live = longer
     return _ranked(ended + (live if len(ended) < search.count else []), search, looks)
+
+
+def _banks(search: Search, plan: Plan, live: list[Beginning], scores_NV: Float64) -> Iterator[npt.NDArray[np.int64]]:
+    """The best ways on of each bank, as places of the flat scores; without a grid there is one bank."""
+    wanted = 2 * search.beams
+    if not search.grid or search.automaton is None:
+        yield np.argsort(-scores_NV, axis=None, kind="stable")[:wanted]
+        return
+    bank_NV = np.zeros(scores_NV.shape, dtype=np.int64)  # that of the end is 0
+    for row, one in enumerate(live):
+        if len(one.ids) < len(plan.prefix):
+            bank_NV[row] = search.bank(plan, one.automaton)
+            continue
+        tokens, targets = search.automaton.row(one.automaton)
+        bank_of = {target: search.bank(plan, target) for target in set(targets)}
+        bank_NV[row, tokens] = [bank_of[target] for target in targets]
+    for bank in range(search.banks(plan)):
+        yield np.argsort(np.where(bank_NV == bank, -scores_NV, np.inf), axis=None, kind="stable")[:wanted]
 
 
 def _first(plan: Plan) -> Beginning:
@@ -107,12 +127,17 @@ def _only(scores_V: Float64, tokens: list[int]) -> Float64:
 
 def _settled(live: list[Beginning], ended: list[Beginning], search: Search, plan: Plan, looks: bool) -> bool:
     """Whether no beginning can change the answer: log p only falls, and the penalty of no length is beyond that of the
-    limit."""
-    if len(ended) >= search.beams:
+    limit. In a grid those that are finished first are often bad: there none may be better as it stands."""
+    if len(ended) >= search.beams and not search.grid:
         return True
     if len(ended) < search.count:
         return False
     scores = sorted((one.score for one in _ranked(ended, search, looks)), reverse=True)
+    if search.grid:
+        best = max(one.log_p for one in live) / search.penalty(plan.limit)
+        if len(ended) >= search.beams:
+            best = max(one.log_p / search.penalty(len(one.ids)) for one in live)
+        return best <= scores[search.count - 1]
     return live[0].log_p / search.penalty(plan.limit) <= scores[search.count - 1]
 
 

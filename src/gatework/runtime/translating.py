@@ -244,7 +244,8 @@ class Translator:
         most = asked.max_tokens if most is None else min(most, asked.max_tokens or most)
         search = replace(search, min_tokens=fewest, max_tokens=most)
         limit = search.plan(longest, [0] * begun).limit
-        return replace(search, automaton=self._lifted(asked.constraint, fewest, most, limit))
+        lifted = self._lifted(asked.constraint, fewest, most, limit)
+        return replace(search, automaton=lifted, grid=bool(asked.constraint.must) and search.beams > 1)
 
     def _lifted(self, constraint: Constraint, fewest: int, most: int | None, limit: int) -> Lifted:
         lifted = self._constraints.lifted(constraint, limit if fewest else 0)
