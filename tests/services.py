@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-NEEDED = ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client", "websockets")
+NEEDED = ("grpc", "starlette", "uvicorn", "httptools", "orjson", "prometheus_client", "websockets")
 
 
 def need_extra():
@@ -43,6 +43,7 @@ class Running:
     service: object
     server: object
     port: int
+    grpc_port: int = 0
 
     def ask(self, method, path, body=None, headers=None, timeout=30):
         """One request on a connection of its own; a dict is sent as JSON."""
@@ -87,28 +88,34 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(models, limits=None, **options):
+def running(models, limits=None, *, rpc=False, **options):
     """A service of bundles, until the end of the block."""
     from gatework.server import Limits, Settings, make_service
-    from gatework.server.run import make_server
+    from gatework.server.run import make_server, start_rpc
 
     limits = limits or Limits()
     service = make_service([str(model) for model in models], limits, **options)
-    server = make_server(service, limits, Settings(drain=5))
+    settings = Settings(drain=5, grpc_port=0 if rpc else None)
+    server = make_server(service, limits, settings)
+    ports = []
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
     listening.setblocking(False)
     port = listening.getsockname()[1]
 
     async def main():
         server.loop = asyncio.get_running_loop()
+        made, port = await start_rpc(service, settings)
+        ports.append(port or 0)
         await server.serve(sockets=[listening])
+        if made is not None:
+            await made.stop(5)
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
-        yield Running(service, server, port)
+        yield Running(service, server, port, ports[0])
     finally:
         server.stop()
         thread.join(timeout=30)

@@ -20,7 +20,7 @@ RUN = [sys.executable, "-c", "import sys; from gatework.cli import main; sys.exi
 @contextlib.contextmanager
 def served(*arguments):
     """The process and the address that it names."""
-    words = [*RUN, *map(str, arguments), "--port", "0"]
+    words = [*RUN, *map(str, arguments), "--port", "0", "--grpc-port", "0"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:
             lines = []

@@ -26,5 +26,5 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="session")
 def everything(small):
     """A service of a model of every kind. Shared: load and unload nothing."""
-    with running(small.values()) as service:
+    with running(small.values(), rpc=True) as service:
         yield service

@@ -17,6 +17,8 @@ def run(
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others need this option.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="HTTP port; 0 for any.")] = 8000,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535, help="gRPC port; 0 for any.")] = 8001,
+    no_grpc: Annotated[bool, typer.Option("--no-grpc", help="HTTP alone.")] = False,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="Bearer tokens, one a line; requests need one.")
     ] = None,
@@ -58,6 +60,7 @@ def run(
     settings = Settings(
         host=host,
         port=port,
+        grpc_port=None if no_grpc else grpc_port,
         token_file=token_file,
         tls_cert=tls_cert,
         tls_key=tls_key,

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from gatework.server.asking import Asking
 from gatework.server.contract import Tensors, infer, wanted_outputs
-from gatework.server.refusal import refusal_of
 from gatework.server.registry import Served
 from gatework.server.tensors import Tensor
 
@@ -43,11 +42,6 @@ async def answer(asking: Asking, served: Served, request: InferRequest) -> Infer
         served.tally.add(1, time.perf_counter() - start, failed=failed)
     outputs = {name: found[name] for name in names}
     return InferAnswer(served.name, served.version, request.id, outputs, {})
-
-
-def told(error: Exception) -> str:
-    """What a client is told of an exception."""
-    return refusal_of(error).message
 
 
 def statistics(served: Served) -> dict[str, Any]:

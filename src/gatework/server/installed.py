@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from gatework.core.errors import MissingExtraError
 
-NEEDED = ("starlette", "uvicorn", "httptools", "orjson", "prometheus_client", "websockets")
+NEEDED = ("grpc", "starlette", "uvicorn", "httptools", "orjson", "prometheus_client", "websockets")
 
 
 def check_installed() -> None:

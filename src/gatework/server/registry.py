@@ -143,7 +143,10 @@ class Registry:
             del served
 
     def close(self) -> None:
-        """Wait for nobody: requests are answered by now."""
+        """Wait for nobody: requests are answered by now. The models go here: gRPC keeps what it was given to the end of
+        the process."""
+        self._served.clear()
+        self.quick.clear()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _open(self, name: str) -> Served:

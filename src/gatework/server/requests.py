@@ -86,10 +86,14 @@ class Bodies:
             body = await self._rest(receive, message)
         if head.encoding:
             body = unpacked(body, head.encoding, limits.body_bytes)
-        if self._held + len(body) > limits.bodies_bytes:
-            raise Refusal(503, "Too many large requests at once. Try again.")
-        self._held += len(body)
+        self.hold(len(body))
         return body
+
+    def hold(self, size: int) -> None:
+        """Count so many bytes more. Raises Refusal 503: there are too many."""
+        if self._held + size > self._limits.bodies_bytes:
+            raise Refusal(503, "Too many large requests at once. Try again.")
+        self._held += size
 
     def free(self, size: int) -> None:
         """A body of this many bytes is done with."""
@@ -108,9 +112,7 @@ class Bodies:
                     size += len(part)
                     if size > self._limits.body_bytes:
                         raise self._too_large()
-                    if self._held + len(part) > self._limits.bodies_bytes:
-                        raise Refusal(503, "Too many large requests at once. Try again.")
-                    self._held += len(part)
+                    self.hold(len(part))
                     held += len(part)
                     if not message["more_body"]:
                         return b"".join(parts)

@@ -37,6 +37,8 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int | None = None
+    """None for no gRPC; 0 for any."""
     token_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -85,8 +87,13 @@ def serve(models: Sequence[str], settings: Settings, limits: Limits | None = Non
         host, port = listening.getsockname()[:2]
         address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         server = make_server(service, limits, settings, secure=secure)
+
+        def ready(grpc_port: int | None) -> None:
+            also = f", gRPC on {host}:{grpc_port}" if grpc_port is not None else ""
+            say(f"serving {names} on {address}{also}")
+
         with asyncio.Runner(loop_factory=_loop()) as runner:
-            runner.run(_run(server, listening, lambda: say(f"serving {names} on {address}")))
+            runner.run(_run(service, server, listening, settings, ready))
 
 
 def make_server(service: Service, limits: Limits, settings: Settings, *, secure: ssl.SSLContext | None = None) -> Any:
@@ -127,8 +134,11 @@ def make_server(service: Service, limits: Limits, settings: Settings, *, secure:
     return Server(config)
 
 
-async def _run(server: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
+async def _run(
+    service: Service, server: Any, listening: socket.socket, settings: Settings, ready: Callable[[int | None], None]
+) -> None:
     loop = asyncio.get_running_loop()
+    rpc, grpc_port = await start_rpc(service, settings)
     for one in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(one, server.stop)
@@ -138,14 +148,39 @@ async def _run(server: Any, listening: socket.socket, ready: Callable[[], None])
     async def tell() -> None:
         while not server.started:
             await asyncio.sleep(0.005)
-        ready()
+        ready(grpc_port)
 
     telling = asyncio.create_task(tell())
     try:
         await server.serve(sockets=[listening])
+        if rpc is not None:
+            await rpc.stop(settings.drain)
     finally:
         telling.cancel()
-        server.config.app.close()
+        service.close()
+
+
+async def start_rpc(service: Service, settings: Settings) -> tuple[Any, int | None]:
+    """The gRPC server of a service, started, and its port; None where there is to be none. Raises ConfigError."""
+    if settings.grpc_port is None:
+        return None, None
+    import grpc
+
+    from gatework.server.rpc import make_rpc
+
+    credentials = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        pair = settings.tls_key.read_bytes(), settings.tls_cert.read_bytes()
+        credentials = grpc.ssl_server_credentials([pair])
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        rpc, port = make_rpc(service, f"{host}:{settings.grpc_port}", credentials)
+    except RuntimeError:
+        raise ConfigError(
+            f"serve: {host}:{settings.grpc_port} is not to be had for gRPC. Give another --grpc-port, or --no-grpc."
+        ) from None
+    await rpc.start()
+    return rpc, port
 
 
 def _loop() -> Any:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ class Service:
             ],
             redirect_slashes=False,
         )
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count bytes of a request while it is answered. Raises Refusal 503: there are too many."""
+        self._bodies.hold(size)
+        try:
+            yield
+        finally:
+            self._bodies.free(size)
 
     @property
     def bodies_held(self) -> int:

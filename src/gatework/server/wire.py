@@ -1,0 +1,203 @@
+"""Protocol buffers on the wire, as far as the Open Inference Protocol needs them: messages as dicts, no generated code.
+
+A message is a tuple of fields; what a peer sends beside them is skipped. Fields that hold their default are not sent,
+except in a `oneof`, whose field is there because it was set.
+
+    tag = number << 3 | type;  types: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes
+
+Source: protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+_WIRE = {
+    "bool": _VARINT, "int32": _VARINT, "int64": _VARINT, "uint32": _VARINT, "uint64": _VARINT, "enum": _VARINT,
+    "double": _EIGHT, "float": _FOUR, "string": _BYTES, "bytes": _BYTES,
+}  # fmt: skip
+_FIXED = {"double": struct.Struct("<d"), "float": struct.Struct("<f")}
+_MASK = (1 << 64) - 1
+
+
+class WireError(ValueError):
+    """Bytes that are no such message."""
+
+
+class Field(NamedTuple):
+    """A field of a message."""
+
+    number: int
+    name: str
+    kind: str | tuple[Field, ...]
+    """A scalar type, or the message it holds."""
+    repeated: bool = False
+    entry: bool = False
+    """A map: a repeated message of a key and a value, here a dict."""
+    choice: bool = False
+    """Of a `oneof`: sent though it holds its default."""
+
+
+Message = tuple[Field, ...]
+
+
+def encode(message: Message, values: Mapping[str, Any]) -> bytes:
+    """The bytes of a message; names that it does not have are an error of ours."""
+    parts: list[bytes] = []
+    known = {field.name: field for field in message}
+    for name, value in values.items():
+        field = known[name]
+        if field.entry:
+            for key, one in value.items():
+                _append(parts, field, {"key": key, "value": one})
+        elif field.repeated:
+            _append_all(parts, field, value)
+        elif value or field.choice or isinstance(value, dict):
+            _append(parts, field, value)
+    return b"".join(parts)
+
+
+def decode(message: Message, data: bytes | memoryview) -> dict[str, Any]:
+    """The values of a message: every repeated field, and those others that were sent. Raises WireError."""
+    values: dict[str, Any] = {field.name: {} if field.entry else [] for field in message if field.repeated}
+    known = {field.number: field for field in message}
+    view = memoryview(data)
+    for number, wire, raw in _fields(view):
+        field = known.get(number)
+        if field is None:
+            continue
+        wanted = _BYTES if isinstance(field.kind, tuple) else _WIRE[field.kind]
+        if wire != wanted and not (wire == _BYTES and field.repeated):
+            raise WireError(f"field {number} has the type {wire}, not {wanted}")
+        if not field.repeated:
+            values[field.name] = _value(field, raw)
+        elif field.entry:
+            pair = _value(field, raw)
+            values[field.name][pair.get("key", "")] = pair.get("value", {})
+        elif wire == wanted:
+            values[field.name].append(_value(field, raw))
+        else:
+            values[field.name] += [_value(field, one) for one in _packed(wanted, raw)]
+    return values
+
+
+def varint(value: int) -> bytes:
+    """A whole number; a negative one takes ten bytes."""
+    value &= _MASK
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def _append(parts: list[bytes], field: Field, value: Any) -> None:
+    wire = _BYTES if isinstance(field.kind, tuple) else _WIRE[field.kind]
+    parts.append(varint(field.number << 3 | wire))
+    raw = _raw(field.kind, value)
+    if wire == _BYTES:
+        parts.append(varint(len(raw)))
+    parts.append(raw)
+
+
+def _append_all(parts: list[bytes], field: Field, values: Any) -> None:
+    if isinstance(field.kind, tuple) or _WIRE[field.kind] == _BYTES:
+        for value in values:
+            _append(parts, field, value)
+    elif values:
+        raw = b"".join(_raw(field.kind, value) for value in values)
+        parts += [varint(field.number << 3 | _BYTES), varint(len(raw)), raw]
+
+
+def _raw(kind: str | Message, value: Any) -> bytes:
+    if isinstance(kind, tuple):
+        return encode(kind, value)
+    if kind == "string":
+        return str(value).encode("utf-8", "replace")
+    if kind == "bytes":
+        return bytes(value)
+    return _FIXED[kind].pack(value) if kind in _FIXED else varint(int(value))
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int, Any]]:
+    """Number, type, and the varint or the bytes of each field."""
+    at = 0
+    while at < len(view):
+        tag, at = _varint(view, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, at = _varint(view, at)
+            yield number, wire, value
+            continue
+        if wire == _BYTES:
+            size, at = _varint(view, at)
+        elif wire in (_EIGHT, _FOUR):
+            size = 8 if wire == _EIGHT else 4
+        else:
+            raise WireError(f"a field of the type {wire}")
+        if size > len(view) - at or not number:
+            raise WireError("a field that goes beyond the end, or without a number")
+        yield number, wire, view[at : at + size]
+        at += size
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(view) or shift > 63:
+            raise WireError("a number that does not end")
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & _MASK, at
+        shift += 7
+
+
+def _packed(wire: int, raw: memoryview) -> Iterator[Any]:
+    """The elements of a packed field."""
+    if wire == _VARINT:
+        at = 0
+        while at < len(raw):
+            value, at = _varint(raw, at)
+            yield value
+        return
+    size = 8 if wire == _EIGHT else 4
+    if len(raw) % size:
+        raise WireError("numbers that are cut")
+    for at in range(0, len(raw), size):
+        yield raw[at : at + size]
+
+
+def _value(field: Field, raw: Any) -> Any:
+    kind = field.kind
+    if isinstance(kind, tuple):
+        return decode(kind, raw)
+    reader = _READERS.get(kind)
+    return reader(raw) if reader is not None else raw
+
+
+def _text(raw: memoryview) -> str:
+    try:
+        return str(raw, "utf-8")
+    except UnicodeDecodeError:
+        raise WireError("a string that is not UTF-8") from None
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "int32": _signed,
+    "int64": _signed,
+    "string": _text,
+    "float": lambda raw: _FIXED["float"].unpack(raw)[0],
+    "double": lambda raw: _FIXED["double"].unpack(raw)[0],
+}
+"""Of other kinds values stay as they come: numbers, or views of bytes."""

@@ -1,0 +1,246 @@
+"""The Open Inference Protocol over gRPC: the codec against protobuf's own rules, the methods with Triton's clients."""
+
+import asyncio
+import json
+import queue
+
+import numpy as np
+import pytest
+
+from gatework.runtime import load
+from services import need_extra, running
+
+need_extra()
+
+import grpc  # noqa: E402
+
+from gatework.server import messages  # noqa: E402
+from gatework.server.wire import Field, WireError, decode, encode, varint  # noqa: E402
+
+TEXTS = ["a great film", "", "the plot was dull 一只猫"]
+EVERY = (
+    Field(1, "flag", "bool"),
+    Field(2, "whole", "int64"),
+    Field(3, "text", "string"),
+    Field(4, "number", "double"),
+    Field(5, "many", "int64", repeated=True),
+    Field(6, "floats", "float", repeated=True),
+    Field(7, "raw", "bytes", repeated=True),
+    Field(8, "inner", (Field(1, "flag", "bool", choice=True),), repeated=True),
+)
+
+
+def test_the_wire():
+    values = {
+        "flag": True, "whole": -1, "text": "一", "number": 0.5, "many": [0, -1, 300, 2**40], "floats": [0.5, -2.0],
+        "raw": [b"", b"ab"], "inner": [{"flag": False}, {}],
+    }  # fmt: skip
+    found = decode(EVERY, encode(EVERY, values))
+    assert [bytes(one) for one in found.pop("raw")] == values.pop("raw")
+    assert found == values
+    assert varint(-1) == b"\xff" * 9 + b"\x01"
+    assert encode(EVERY, {"whole": 300}) == b"\x10\xac\x02"
+    assert decode(EVERY, b"\x28\x01\x28\x02")["many"] == [1, 2], "numbers that are not packed"
+    assert decode(EVERY, b"\x7a\x02ab\x10\x05")["whole"] == 5, "a field that is unknown"
+    for bad in (
+        b"\x10",
+        b"\x10" + b"\xff" * 11,
+        b"\x1a\x05ab",
+        b"\x1a\x01\xff",
+        b"\x13",
+        b"\x21abc",
+        b"\x0a\x01a",
+        b"\x32\x03abc",
+    ):
+        with pytest.raises(WireError):
+            decode(EVERY, bad)
+
+
+def test_messages_are_those_of_protobuf():
+    pb = pytest.importorskip("tritonclient.grpc.service_pb2", reason="no tritonclient", exc_type=ImportError)
+    kinds = {1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 8: "bool", 9: "string", 12: "bytes",
+             13: "uint32", 14: "enum"}  # fmt: skip
+    own = {
+        "ModelReadyRequest": messages.NAMED, "ServerLiveResponse": messages.LIVE, "ModelReadyResponse": messages.READY,
+        "ServerMetadataResponse": messages.SERVER, "ModelMetadataResponse": messages.METADATA,
+        "ModelInferRequest": messages.INFER, "ModelInferResponse": messages.INFERRED,
+        "ModelStreamInferResponse": messages.STREAMED, "ModelConfigResponse": messages.CONFIG,
+        "ModelStatisticsResponse": messages.STATISTICS, "RepositoryIndexRequest": messages.INDEX,
+        "RepositoryIndexResponse": messages.INDEXED, "RepositoryModelLoadRequest": messages.REPOSITORY,
+    }  # fmt: skip
+
+    def compare(message, descriptor):
+        theirs = {field.number: field for field in descriptor.fields}
+        for field in message:
+            other = theirs[field.number]
+            assert field.name == other.name
+            assert field.repeated == other.is_repeated
+            if isinstance(field.kind, tuple):
+                compare(field.kind, other.message_type)
+            else:
+                assert field.kind == kinds[other.type]
+
+    for name, message in own.items():
+        compare(message, pb.DESCRIPTOR.message_types_by_name[name])
+
+
+def called(service, method, data, metadata=()):
+    """One call with bytes as they are."""
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        return channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(data, timeout=30, metadata=metadata)
+
+
+def asked(texts=("a great film",), **changes):
+    contents = {"bytes_contents": [text.encode() for text in texts]}
+    one = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "contents": contents}
+    return {"model_name": "classify", "id": "7", "inputs": [{**one, **changes}]}
+
+
+def test_typed_contents(everything, small):
+    found = decode(messages.INFERRED, called(everything, "ModelInfer", encode(messages.INFER, asked())))
+    want = load(small["classify"]).predict("a great film")
+    assert (found["model_name"], found["id"]) == ("classify", "7")
+    raw = dict(zip([one["name"] for one in found["outputs"]], found["raw_output_contents"], strict=True))
+    assert bytes(raw["label"][4:]).decode() == want.label
+    assert np.frombuffer(raw["score"], "<f4")[0] == pytest.approx(want.score)
+
+
+MISTAKES = [
+    ("ModelInfer", {**asked(), "model_name": "nobody"}, "NOT_FOUND", "not loaded"),
+    ("ModelInfer", {**asked(), "model_version": "9"}, "NOT_FOUND", "version"),
+    ("ModelInfer", asked(shape=[2]), "INVALID_ARGUMENT", "takes 2 values"),
+    ("ModelInfer", asked(shape=[-1]), "INVALID_ARGUMENT", "a size that is none"),
+    ("ModelInfer", asked(datatype="FP16"), "INVALID_ARGUMENT", "raw_input_contents"),
+    ("ModelInfer", asked(datatype="X"), "INVALID_ARGUMENT", "not read"),
+    ("ModelInfer", {**asked(), "raw_input_contents": [b"", b""]}, "INVALID_ARGUMENT", "2 raw_input_contents"),
+    ("ModelInfer", {**asked(), "raw_input_contents": [b"\1"]}, "INVALID_ARGUMENT", "elements"),
+    ("ModelInfer", {**asked(), "outputs": [{"name": "x"}]}, "INVALID_ARGUMENT", "'x' is unknown"),
+    ("ModelInfer", {**asked(), "parameters": {"threshold": {"string_param": "x"}}}, "INVALID_ARGUMENT", "threshold"),
+    ("ModelInfer", b"\xff", "INVALID_ARGUMENT", "no such message"),
+    ("ModelInfer", b"", "NOT_FOUND", "not loaded"),
+    ("ModelMetadata", {"name": "nobody"}, "NOT_FOUND", "not loaded"),
+    ("RepositoryModelLoad", {"model_name": "nobody"}, "NOT_FOUND", "is unknown"),
+    ("SystemSharedMemoryStatus", b"", "UNIMPLEMENTED", ""),
+]  # fmt: skip
+SCHEMAS = {"ModelInfer": messages.INFER, "ModelMetadata": messages.NAMED, "RepositoryModelLoad": messages.REPOSITORY}
+
+
+@pytest.mark.parametrize(("method", "values", "code", "words"), MISTAKES)
+def test_mistakes(everything, method, values, code, words):
+    data = values if isinstance(values, bytes) else encode(SCHEMAS[method], values)
+    with pytest.raises(grpc.RpcError) as caught:
+        called(everything, method, data)
+    assert caught.value.code().name == code
+    assert words in caught.value.details()
+
+
+def test_random_messages_break_nothing(everything):
+    rng = np.random.default_rng(3)
+    data = encode(messages.INFER, {**asked(), "parameters": {"x": {"int64_param": 3}}})
+    codes = set()
+    for _ in range(200):
+        changed = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 5)):
+            changed[place] = rng.integers(256)
+        try:
+            called(everything, "ModelInfer", bytes(changed))
+        except grpc.RpcError as error:
+            codes.add(error.code().name)
+    assert codes == {"INVALID_ARGUMENT", "NOT_FOUND"}
+    everything.idle()
+
+
+def test_tokens(small):
+    with running([small["classify"]], rpc=True, tokens=("a-good-token",)) as service:
+        data = encode(messages.INFER, asked())
+        with pytest.raises(grpc.RpcError) as caught:
+            called(service, "ModelInfer", data)
+        assert caught.value.code().name == "UNAUTHENTICATED"
+        assert called(service, "ModelInfer", data, metadata=[("authorization", "Bearer a-good-token")])
+        assert decode(messages.LIVE, called(service, "ServerLive", b""))["live"]
+
+
+def triton(name):
+    return pytest.importorskip(name, reason="tritonclient is not installed", exc_type=ImportError)
+
+
+@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("wanted", [None, ["label"], ["score", "label"]], ids=["no outputs", "one", "two"])
+def test_triton(everything, small, packing, wanted):
+    client = triton("tritonclient.grpc")
+    given = client.InferInput("text", [3], "BYTES")
+    given.set_data_from_numpy(np.array(TEXTS, dtype=object))
+    outputs = None if wanted is None else [client.InferRequestedOutput(name) for name in wanted]
+    with client.InferenceServerClient(f"127.0.0.1:{everything.grpc_port}") as service:
+        found = service.infer("classify", [given], outputs=outputs, request_id="7", compression_algorithm=packing)
+    want = load(small["classify"]).predict_batch(TEXTS)
+    assert [one.decode() for one in found.as_numpy("label")] == [one.label for one in want]
+    assert found.get_response().id == "7"
+    if wanted is None or "score" in wanted:
+        np.testing.assert_allclose(found.as_numpy("score"), [one.score for one in want], rtol=1e-5)
+    if wanted is None:
+        assert found.as_numpy("scores").shape == (3, 3)
+        assert json.loads(found.as_numpy("answer")[0])["label"] == want[0].label
+
+
+def test_triton_asks_for_everything_else(small):
+    client = triton("tritonclient.grpc")
+    with (
+        running([small["classify"]], rpc=True) as running_,
+        client.InferenceServerClient(f"127.0.0.1:{running_.grpc_port}") as service,
+    ):
+        assert service.is_server_live()
+        assert service.is_server_ready()
+        assert service.is_model_ready("classify")
+        assert not service.is_model_ready("nobody")
+        assert "sequence" in service.get_server_metadata().extensions
+        told = service.get_model_metadata("classify", as_json=True)
+        assert told["inputs"][0] == {"name": "text", "datatype": "BYTES", "shape": ["-1"]}
+        config = service.get_model_config("classify").config
+        assert (config.input[0].data_type, list(config.output[2].dims)) == (13, [-1, 3])
+        assert service.get_model_repository_index().models[0].state == "READY"
+        assert service.get_inference_statistics("classify").model_stats[0].name == "classify"
+        service.unload_model("classify")
+        assert not service.is_model_ready("classify")
+        service.load_model("classify")
+        assert service.is_model_ready("classify", "2")
+
+
+def test_triton_streams(everything, small):
+    client = triton("tritonclient.grpc")
+    model = load(small["translate"])
+    words = ["red cat", "dog runs", "blue"]
+    got = queue.Queue()
+    with client.InferenceServerClient(f"127.0.0.1:{everything.grpc_port}") as service:
+        service.start_stream(lambda result, error: got.put((result, error)))
+        for word in words:
+            given = client.InferInput("text", [1], "BYTES")
+            given.set_data_from_numpy(np.array([word], dtype=object))
+            service.async_stream_infer("translate", [given], request_id=word)
+        service.async_stream_infer("nobody", [given])
+        service.async_stream_infer("translate", [given], request_id="after")
+        for word in words:
+            result, error = got.get(timeout=30)
+            assert error is None
+            assert result.as_numpy("text")[0].decode() == model.predict(word).text
+            assert result.get_response().id == word
+        assert "not loaded" in str(got.get(timeout=30)[1])
+        assert got.get(timeout=30)[0].get_response().id == "after"
+        service.stop_stream()
+    everything.idle()
+
+
+@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
+def test_triton_aio_with_numbers(everything, small, packing):
+    client = triton("tritonclient.grpc.aio")
+    model = load(small["lm"])
+    ids = model.codec.encode("the cat")[None].astype(np.int64)
+
+    async def ask():
+        given = client.InferInput("tokens", list(ids.shape), "INT64")
+        given.set_data_from_numpy(ids)
+        async with client.InferenceServerClient(f"127.0.0.1:{everything.grpc_port}") as service:
+            found = await service.infer("lm", [given], compression_algorithm=packing)
+            return found.as_numpy("input_log_p")
+
+    np.testing.assert_allclose(asyncio.run(ask()), [model.score("the cat", end=False).log_p], rtol=1e-5)
