@@ -12,7 +12,7 @@ Importing this module is instant; what a name needs is imported when it is first
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -54,15 +54,16 @@ _LATER = {
 """Names that are imported when first asked for, and the module each is in; "" for a package of ours."""
 
 
-def load(path: str | PathLike[str], *, precision: str = "float32") -> Model:
-    """Open a bundle.
+def load(path: str | PathLike[str] | Sequence[str | PathLike[str]], *, precision: str = "float32") -> Model:
+    """Open a bundle, or several that answer together.
 
     Args:
-        path: a `.gw` file, made by `train` or `gatework train`.
+        path: a `.gw` file, made by `train` or `gatework train`; or several of sequence to sequence with the same
+            vocabularies, whose mean probabilities decide.
         precision: of the encoder's products: "float32", as trained; or "bfloat16" or "int8", faster on large batches,
             with answers near those (docs/kernels.md).
     Raises:
-        ConfigError: the precision is unknown.
+        ConfigError: the precision is unknown, or models do not go together.
         BundleError: it is not a whole, sound bundle of a known version.
     """
     from gatework.runtime import load

@@ -66,6 +66,18 @@ def test_a_dictionary_of_a_file(gatework, translator, tmp_path):
     assert (done.status, "d.tsv:1: expected a word, a tab" in done.err) == (2, True)
 
 
+def test_models_answer_together(gatework, translator, lines, tmp_path):
+    write_model(tmp_path / "b.gw", WORDS, seed=5)
+    want = package.load([translator, tmp_path / "b.gw"]).predict(LINES)
+    assert gatework("predict", translator, lines, "--with", tmp_path / "b.gw").lines == [one.text for one in want]
+    (tmp_path / "p.tsv").write_text("red cat\tblue\n", encoding="utf-8")
+    done = gatework("evaluate", translator, tmp_path / "p.tsv", "--with", tmp_path / "b.gw", "--json")
+    found = json.loads(done.out)["metrics"]["perplexity"]
+    assert found == pytest.approx(
+        package.load([translator, tmp_path / "b.gw"]).score([("red cat", "blue")])[0].perplexity
+    )
+
+
 def test_scores_of_pairs(gatework, translator, tmp_path):
     (tmp_path / "p.tsv").write_text("red cat\tblue\n\t\n", encoding="utf-8")
     want = package.load(translator).score([("red cat", "blue"), ("", "")])

@@ -46,6 +46,14 @@ def run(
         float | None,
         typer.Option("--dynamic", metavar="RATE", help="Language models: learn on from DATA while reading (PyTorch)."),
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Translation and the like: another model that answers together with it; repeatable.",
+        ),
+    ] = None,
     candidates: Annotated[
         int | None,
         typer.Option(
@@ -65,7 +73,7 @@ def run(
     from gatework.runtime import load
     from gatework.tasks import TASKS
 
-    opened = load(model)
+    opened = load([model, *(beside or ())])
     task = TASKS[opened.task]
     if not data.exists():
         raise DataError(f"{data}: no such file. Give a file of labelled examples.")

@@ -95,6 +95,14 @@ def run(
             "length=3 or constraint.must=cat; repeatable.",
         ),
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Translation and the like: another model that answers together with it; repeatable.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE.png", help="Translation and the like: draw where each token looked."),
@@ -113,7 +121,7 @@ def run(
     """
     from gatework.runtime import load
 
-    opened = load(model)
+    opened = load([model, *(beside or ())])
     if opened.bundle.architecture.head == "sequence":
         given: dict[str, object] = {
             "--format": form,

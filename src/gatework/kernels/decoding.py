@@ -67,6 +67,8 @@ class Memory:
     """Source b has rows offsets[b] to offsets[b + 1], at least one, (B + 1,)."""
     start: RecurrentState | None
     """Of a recurrent writer's layers, before the first step, of B rows."""
+    others: tuple[Memory, ...] = ()
+    """Of an ensemble: what the other members made of the same sources."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

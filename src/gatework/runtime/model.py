@@ -14,6 +14,7 @@ from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError, nearest
 from gatework.runtime.chatting import Chat
+from gatework.runtime.ensemble import Ensemble, check_vocabularies
 from gatework.runtime.filler import Filler, backward_of
 from gatework.runtime.filling import Filling
 from gatework.runtime.gaps import Gapped, at_gaps, at_marks, at_span, named
@@ -34,26 +35,33 @@ CHUNK = 2048
 """Texts encoded before the first of them is run; batches are formed among these."""
 
 
-def load(path: str | os.PathLike[str], *, precision: str = "float32") -> Model:
-    """Open a bundle.
+def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, precision: str = "float32") -> Model:
+    """Open a bundle, or several that answer together.
 
     Args:
-        path: a `.gw` file, made by `gatework train`.
+        path: a `.gw` file, made by `gatework train`; or several of sequence to sequence with the same vocabularies,
+            whose mean probabilities decide; what else a model says of itself is the first one's.
         precision: of the encoder's products: "float32", as trained; or "bfloat16" or "int8", faster on large batches,
             with answers near those (docs/kernels.md).
     Raises:
-        ConfigError: the precision is unknown.
+        ConfigError: the precision is unknown, or models do not go together.
         BundleError: it is not a whole, sound bundle of a known version; one line, naming what is wrong.
     """
-    return Model(read_bundle(path), precision=precision)
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not paths:
+        raise ConfigError("load: no model. Give one, or several.")
+    first, *others = (read_bundle(one) for one in paths)
+    return Model(first, precision=precision, others=others)
 
 
 class Model:
     """An open bundle. Answers from many threads at once; nothing in it changes but the codec's memory of words."""
 
-    def __init__(self, bundle: Bundle, *, precision: str = "float32") -> None:
+    def __init__(self, bundle: Bundle, *, precision: str = "float32", others: Sequence[Bundle] = ()) -> None:
         """Raises: as `load`, and BundleError: its task, cell or tokenizer is unknown, or parts do not fit."""
         self.bundle = bundle
+        self.others = tuple(others)
+        """Bundles that answer together with it."""
         try:
             self._task: Task = TASKS[bundle.task]
         except ConfigError as error:
@@ -73,14 +81,28 @@ class Model:
                 f"{bundle.architecture.head}. Export the model again."
             )
         options: dict[str, Any] = {"source": bundle.source, "precision": precision}
+        if bundle.architecture.head == "sequence":
+            return self._open_translator(precision)
+        if self.others:
+            raise ConfigError(f"{bundle.source}: models of the task {bundle.task} do not answer together. Give one.")
         if bundle.architecture.head == "next_token":
             return LanguageModel(bundle.architecture, bundle.weights, **options)
-        if bundle.architecture.head == "sequence":
-            return Translator(Seq2Seq(bundle.architecture, bundle.weights, **options), self.codec)
         options["config"] = bundle.config
         if bundle.architecture.head == "per_sequence":
             return Network(bundle.architecture, bundle.weights, **options)
         return Tagger(bundle.architecture, bundle.weights, constraints=self.codec.constraints, **options)
+
+    def _open_translator(self, precision: str) -> Translator:
+        bundles = [self.bundle, *self.others]
+        for one in self.others:
+            if one.task != self.task:
+                raise ConfigError(f"{one.source}: of the task {one.task}, but {self.bundle.source} is of {self.task}.")
+        models = [Seq2Seq(one.architecture, one.weights, source=one.source, precision=precision) for one in bundles]
+        if not self.others:
+            return Translator(models[0], self.codec)
+        codecs = [self._task.open_codec(one.config, one.entries, source=one.source) for one in bundles]
+        check_vocabularies(codecs, [one.source for one in bundles])
+        return Translator(Ensemble(models), self.codec)
 
     def __repr__(self) -> str:
         return f"<gatework model {self.bundle.source}: {self.task}, {self.bundle.nbytes:,} bytes>"

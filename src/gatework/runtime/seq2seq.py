@@ -11,7 +11,7 @@ B sources, S places of a source, N places of all, P memory, H units, A attention
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -26,12 +26,13 @@ from gatework.core.tensors import TensorFile
 from gatework.core.writer import Writer
 from gatework.kernels import RecurrentState
 from gatework.kernels.decoder import Decoder
-from gatework.kernels.decoding import Hypothesis, Memory, Search
+from gatework.kernels.decoding import Memory
 from gatework.kernels.decoding_network import Network
 from gatework.kernels.decoding_recurrent import Attention, RecurrentNetwork
 from gatework.kernels.decoding_transformer import TransformerNetwork
 from gatework.kernels.transformer import Layer, norm_of
-from gatework.runtime.encoder import GROUP_TOKENS, Encoder, TransformerEncoder
+from gatework.runtime.answering import Answerer, checked
+from gatework.runtime.encoder import Encoder, TransformerEncoder
 from gatework.runtime.shapes import check_shapes, state_parts
 from gatework.runtime.tables import Table, dense
 
@@ -39,7 +40,7 @@ Float32 = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer]
 
 
-class Seq2Seq:
+class Seq2Seq(Answerer):
     """An architecture with its weights, ready to run. Nothing changes after it is made: any threads may share it."""
 
     def __init__(
@@ -62,7 +63,7 @@ class Seq2Seq:
 
         Raises: DataError: a source is empty, or an id is padding or not in the vocabulary.
         """
-        ids = [self._checked(one, self.architecture.vocabulary, "source") for one in sources]
+        ids = [checked(one, self.architecture.vocabulary, "source") for one in sources]
         lengths_B = np.array([len(one) for one in ids], dtype=np.int64)
         if not len(ids) or not lengths_B.all():
             raise DataError("A source has no tokens. There is nothing to read.")
@@ -81,59 +82,6 @@ class Seq2Seq:
         """What the encoder reads of a source, x_SI."""
         return self._table[ids_S]
 
-    def decode(self, memory: Memory, search: Search, **options: Any) -> list[list[Hypothesis]]:
-        """See `kernels.decoder.Decoder.decode`."""
-        return self.decoder.decode(memory, search, **options)
-
-    def answer(
-        self,
-        sources: Sequence[IntArray],
-        search: Search,
-        *,
-        prefixes: Sequence[Sequence[int]] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> list[list[Hypothesis]]:
-        """`decode` of sources of any number and length, in their order."""
-        found: list[list[Hypothesis]] = [[]] * len(sources)
-        for places in self._groups(sources):
-            memory = self.encode([sources[place] for place in places])
-            own = {
-                "prefixes": None if prefixes is None else [prefixes[place] for place in places],
-                "seeds": None if seeds is None else [seeds[place] for place in places],
-            }
-            for place, hypotheses in zip(places, self.decode(memory, search, **own), strict=True):
-                found[place] = hypotheses
-        return found
-
-    def greedy(self, sources: Sequence[IntArray], *, max_ratio: float) -> list[npt.NDArray[np.int32]]:
-        """Ids of a target for each source, the likeliest token each time: what training looks at between epochs."""
-        found = self.answer(sources, Search(max_ratio=max_ratio))
-        return [np.array(hypotheses[0].ids, dtype=np.int32) for hypotheses in found]
-
-    def nll(self, sources: Sequence[IntArray], targets: Sequence[IntArray]) -> list[Float32]:
-        """-log p of each token of a target and of its end, given its source, (T + 1,) each, in their order.
-
-        Raises: DataError: as `encode`, of both sides; a target may be empty.
-        """
-        ids = [self._checked(one, self.architecture.outputs, "target") for one in targets]
-        if len(sources) != len(ids):
-            raise DataError(f"{len(sources)} sources, but {len(ids)} targets.")
-        found: list[Float32] = [np.empty(0, dtype=np.float32)] * len(ids)
-        for places in self._groups(sources, [len(one) for one in ids]):
-            memory = self.encode([sources[place] for place in places])
-            for place, nats in zip(places, self.decoder.nats(memory, [ids[place] for place in places]), strict=True):
-                found[place] = nats
-        return found
-
-    def _groups(self, sources: Sequence[IntArray], beside: Sequence[int] | None = None) -> Iterator[list[int]]:
-        """Places of sources of like length, about GROUP_TOKENS tokens at a time."""
-        lengths = [max(len(one), beside[place] if beside else 0) for place, one in enumerate(sources)]
-        order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-        while order:
-            count = max(1, GROUP_TOKENS // max(lengths[order[0]], 1))
-            yield order[:count]
-            order = order[count:]
-
     def _start(self, e_BP: Float32) -> RecurrentState | None:
         if self.writer.network == "transformer":
             return None
@@ -147,16 +95,6 @@ class Seq2Seq:
         weight, bias = self._keys
         keys: Float32 = m_NP @ weight.T + bias
         return keys
-
-    def _checked(self, ids: Any, vocabulary: int, what: str) -> npt.NDArray[np.int64]:
-        own = np.asarray(ids)
-        if own.ndim != 1 or (own.size and own.dtype.kind not in "iu"):
-            raise DataError(f"A {what} must be a row of ids, got an array of {own.dtype} of shape {own.shape}.")
-        if own.size and not 0 < own.min() <= own.max() < vocabulary:
-            raise DataError(
-                f"Ids of a {what} span {own.min()} to {own.max()}, but the model knows 1 to {vocabulary - 1}."
-            )
-        return own.astype(np.int64)
 
 
 def _bridges(writer: Writer, weights: TensorFile) -> list[list[tuple[Float32, Float32]]]:

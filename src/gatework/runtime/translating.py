@@ -16,7 +16,7 @@ from gatework.core.errors import ConfigError, DataError, nearest
 from gatework.kernels.automaton import FAR, Lifted, Pieces
 from gatework.kernels.decoding import END, Hypothesis, Search
 from gatework.kernels.sampling import Sampling, row_seed
-from gatework.runtime.seq2seq import Seq2Seq
+from gatework.runtime.answering import Answerer
 from gatework.runtime.writing import Constraints, Scored, as_constraint, check_number, check_whole
 from gatework.tasks.seq2seq.answer import joined
 from gatework.text.dictionary import Dictionary, dictionary_of
@@ -152,12 +152,12 @@ class Translator:
     which hold the model's own values of `Options`, and `collate`, the ids of encoded sources, each with its end.
     """
 
-    def __init__(self, model: Seq2Seq, codec: Any) -> None:
+    def __init__(self, model: Answerer, codec: Any) -> None:
         self.model, self._codec, self._target = model, codec, codec.target
         self._defaults: dict[str, Any] = {name: getattr(codec.settings, name) for name in OWN}
         raw = [b"" if id_ == self._target.unknown else piece for id_, piece in enumerate(self._target.raw)]
         self._constraints = Constraints(Pieces(raw, spaced=self._target.spaced))
-        self._looks = model.writer.attention != "none"
+        self._looks = model.decoder.network.looks
 
     def outputs(self, codec: Any, encoded: Sequence[Any], options: Mapping[str, Any]) -> list[list[Hypothesis]]:
         """Hypotheses of each encoded example, best first; of an empty source one that says so.
