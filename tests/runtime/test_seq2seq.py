@@ -8,7 +8,8 @@ from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.kernels import transformer
 from gatework.kernels.decoding import END, Search
 from gatework.kernels.decoding_network import Places
-from gatework.runtime import seq2seq
+from gatework.runtime import answering
+from gatework.runtime.seq2seq import Seq2Seq
 from language_models import language_architecture, tensor_file
 from oracles.writer import Oracle
 from seq2seqs import CASES, seq2seq_architecture, seq2seq_weights
@@ -21,7 +22,7 @@ TARGETS = [RNG.integers(3, 9, length) for length in (4, 6, 0, 2)]
 def built(case, **options):
     architecture = seq2seq_architecture(**CASES[case])
     weights = seq2seq_weights(architecture)
-    model = seq2seq.Seq2Seq(architecture, tensor_file(weights), source="small.gw", **options)
+    model = Seq2Seq(architecture, tensor_file(weights), source="small.gw", **options)
     return model, Oracle(architecture, weights)
 
 
@@ -69,7 +70,7 @@ def test_what_else_is_asked_changes_nothing(case, monkeypatch):
     model, _ = built(case)
     together = model.nll(SOURCES, TARGETS)
     best = model.answer(SOURCES, Search(beams=3))
-    monkeypatch.setattr(seq2seq, "GROUP_TOKENS", 1)
+    monkeypatch.setattr(answering, "GROUP_TOKENS", 1)
     for own, alone in zip(together, model.nll(SOURCES, TARGETS), strict=True):
         np.testing.assert_allclose(own, alone, atol=1e-5)
     for own, alone in zip(best, model.answer(SOURCES, Search(beams=3)), strict=True):
@@ -111,9 +112,9 @@ def test_mistakes():
         built("general", precision="float8")
     architecture = language_architecture()
     with pytest.raises(BundleError, match="no head sequence"):
-        seq2seq.Seq2Seq(architecture, tensor_file({}), source="small.gw")
+        Seq2Seq(architecture, tensor_file({}), source="small.gw")
     architecture = seq2seq_architecture()
     weights = seq2seq_weights(architecture)
     del weights["writer.output.bias"]
     with pytest.raises(BundleError, match=r"small.gw: weight 'writer.output.bias' is missing"):
-        seq2seq.Seq2Seq(architecture, tensor_file(weights), source="small.gw")
+        Seq2Seq(architecture, tensor_file(weights), source="small.gw")
