@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
 #include <vector>
 
 #include "decode/decode.h"
@@ -23,49 +24,97 @@ Weights weights_of(nb::handle packed) {
     return {layer.packed, layer.kernels};
 }
 
+using Shape = std::initializer_list<std::int64_t>;
+
+// What every writer has; its layers are known already.
+void common(Network& n, nb::dict given, Views& views) {
+    n.outputs = n.head.packed->units;
+    require(n.outputs > kEnd && n.memory > 0 && n.head.packed->inputs == n.embedding_width, "the head does not fit");
+    n.embedding = views.floats(given["embedding"], Shape{n.outputs, n.embedding_width}, false);
+    if (!given["copy"].is_none()) {
+        require(n.attention != Attention::none, "copying without attention");
+        n.copy = views.floats(given["copy"], Shape{n.memory + n.units + n.embedding_width}, false);
+        n.copy_bias = nb::cast<float>(given["copy_bias"]);
+    }
+}
+
+// See kernels/decoding_recurrent.py for what the dictionary holds.
+std::unique_ptr<Network> recurrent_network(nb::dict given, Views& views) {
+    auto made = std::make_unique<RecurrentNetwork>();
+    RecurrentNetwork& n = *made;
+    for (nb::handle one : nb::cast<nb::list>(given["layers"])) n.layers.push_back(weights_of(one));
+    require(!n.layers.empty(), "no layers");
+    n.head = weights_of(given["head"]);
+    n.output = weights_of(given["output"]);
+    n.embedding_width = n.output.packed->units;
+    n.units = n.layers[0].packed->outputs;
+    n.memory = n.output.packed->inputs - n.units;
+    n.input_feeding = nb::cast<bool>(given["input_feeding"]);
+    const std::int64_t read = n.embedding_width * (n.input_feeding ? 2 : 1);
+    for (std::size_t k = 0; k < n.layers.size(); ++k)
+        require(n.layers[k].packed->inputs == (k ? n.units + n.memory : read) && n.layers[k].packed->outputs == n.units,
+                "layers do not fit each other");
+    n.keys = nb::cast<std::int64_t>(given["keys"]);
+    if (!given["query"].is_none()) {
+        n.attention = Attention::additive;
+        n.query = weights_of(given["query"]);
+        require(n.query.packed->units == n.keys && n.query.packed->inputs == n.units, "the query does not fit");
+        n.vector = views.floats(given["vector"], Shape{n.keys}, false);
+        if (!given["coverage"].is_none()) n.coverage = views.floats(given["coverage"], Shape{n.keys}, false);
+    } else if (n.keys > 0) {
+        n.attention = Attention::product;
+        require(n.keys == n.units, "keys do not fit the query");
+    }
+    common(n, given, views);
+    if (!given["table"].is_none()) {
+        require(!n.input_feeding, "a table beside what is fed back");
+        const recurrent::Packed& first = *n.layers[0].packed;
+        n.table = views.floats(given["table"], Shape{n.outputs, first.cell.w_slots * recurrent::padded(first.units)}, false);
+    }
+    return made;
+}
+
+// See kernels/decoding_transformer.py for what the dictionary holds.
+std::unique_ptr<Network> transformer_network(nb::dict given, Views& views) {
+    auto made = std::make_unique<TransformerNetwork>();
+    TransformerNetwork& n = *made;
+    n.head = weights_of(given["head"]);
+    n.attention = Attention::heads;
+    n.embedding_width = n.units = n.head.packed->inputs;
+    n.memory = nb::cast<std::int64_t>(given["memory"]);
+    n.heads = nb::cast<std::int64_t>(given["heads"]);
+    n.epsilon = nb::cast<float>(given["epsilon"]);
+    const std::int64_t E = n.units;
+    require(n.heads >= 1 && E % n.heads == 0 && E % 2 == 0, "the heads do not fit");
+    const auto norm = [&](nb::handle pair) {
+        const nb::tuple own = nb::cast<nb::tuple>(pair);
+        return Norm{views.floats(own[0], Shape{E}, false), views.floats(own[1], Shape{E}, false)};
+    };
+    const auto product = [&](nb::handle packed, std::int64_t inputs, std::int64_t units) {
+        const Weights own = weights_of(packed);
+        require(own.packed->inputs == inputs && own.packed->units == units, "a product does not fit");
+        return own;
+    };
+    for (nb::handle one : nb::cast<nb::list>(given["layers"])) {
+        const nb::dict own = nb::cast<nb::dict>(one);
+        const Weights inner = weights_of(own["inner"]);
+        const std::int64_t wide = inner.packed->units;
+        n.layers.push_back({norm(own["self_norm"]), norm(own["source_norm"]), norm(own["inner_norm"]),
+                            product(own["self_"], E, 3 * E), product(own["self_output"], E, E), product(own["source_query"], E, E),
+                            product(own["source_output"], E, E), product(own["inner"], E, wide), product(own["inner_output"], wide, E)});
+    }
+    require(!n.layers.empty(), "no layers");
+    n.norm = norm(given["norm"]);
+    n.keys = (std::int64_t)n.layers.size() * 2 * E;
+    common(n, given, views);
+    return made;
+}
+
 class Decoder {
 public:
-    // See kernels/decoder.py for what the dictionary holds.
-    explicit Decoder(nb::dict given) : owner_(given) {
-        Network& n = network_;
-        for (nb::handle one : nb::cast<nb::list>(given["layers"])) n.layers.push_back(weights_of(one));
-        require(!n.layers.empty(), "no layers");
-        n.head = weights_of(given["head"]);
-        n.output = weights_of(given["output"]);
-        n.outputs = n.head.packed->units;
-        n.embedding_width = n.output.packed->units;
-        n.units = n.layers[0].packed->outputs;
-        n.memory = n.output.packed->inputs - n.units;
-        n.input_feeding = nb::cast<bool>(given["input_feeding"]);
-        require(n.outputs > kEnd && n.memory > 0 && n.head.packed->inputs == n.embedding_width, "the head does not fit");
-        const std::int64_t read = n.embedding_width * (n.input_feeding ? 2 : 1);
-        for (std::size_t k = 0; k < n.layers.size(); ++k)
-            require(n.layers[k].packed->inputs == (k ? n.units + n.memory : read) && n.layers[k].packed->outputs == n.units,
-                    "layers do not fit each other");
-        using Shape = std::initializer_list<std::int64_t>;
-        n.embedding = views_.floats(given["embedding"], Shape{n.outputs, n.embedding_width}, false);
-        if (!given["table"].is_none()) {
-            require(!n.input_feeding, "a table beside what is fed back");
-            const recurrent::Packed& first = *n.layers[0].packed;
-            n.table = views_.floats(given["table"], Shape{n.outputs, first.cell.w_slots * recurrent::padded(first.units)}, false);
-        }
-        n.keys = nb::cast<std::int64_t>(given["keys"]);
-        if (!given["query"].is_none()) {
-            n.attention = Attention::additive;
-            n.query = weights_of(given["query"]);
-            require(n.query.packed->units == n.keys && n.query.packed->inputs == n.units, "the query does not fit");
-            n.vector = views_.floats(given["vector"], Shape{n.keys}, false);
-            if (!given["coverage"].is_none()) n.coverage = views_.floats(given["coverage"], Shape{n.keys}, false);
-        } else if (n.keys > 0) {
-            n.attention = Attention::product;
-            require(n.keys == n.units, "keys do not fit the query");
-        }
-        if (!given["copy"].is_none()) {
-            require(n.attention != Attention::none, "copying without attention");
-            n.copy = views_.floats(given["copy"], Shape{n.memory + n.units + n.embedding_width}, false);
-            n.copy_bias = nb::cast<float>(given["copy_bias"]);
-        }
-    }
+    explicit Decoder(nb::dict given)
+        : owner_(given), made_(given.contains("heads") ? transformer_network(given, views_) : recurrent_network(given, views_)),
+          network_(*made_) {}
     Decoder(const Decoder&) = delete;
     Decoder& operator=(const Decoder&) = delete;
 
@@ -136,7 +185,6 @@ private:
         const std::int64_t all = place[batch];
         require(place[0] == 0, "offsets do not begin");
         for (std::int64_t b = 0; b < batch; ++b) require(place[b] < place[b + 1], "a source is empty");
-        using Shape = std::initializer_list<std::int64_t>;
         const auto* limit = static_cast<const std::int64_t*>(column(limits, batch));
         const auto* state = static_cast<const std::int32_t*>(column(states, batch));
         const auto* seed = static_cast<const std::uint64_t*>(column(seeds, batch));
@@ -146,13 +194,13 @@ private:
         const float* summary = views.floats(given["summary"], Shape{batch, n.memory}, false);
         const auto prefixes = nb::cast<std::vector<std::vector<std::int32_t>>>(given["prefixes"]);
         const nb::list h = nb::cast<nb::list>(given["h"]), c = nb::cast<nb::list>(given["c"]);
-        require((std::int64_t)prefixes.size() == batch && nb::len(h) == n.layers.size() && nb::len(c) == n.layers.size(), "states do not fit");
+        const std::vector<Network::Widths> widths = n.states();
+        require((std::int64_t)prefixes.size() == batch && nb::len(h) == widths.size() && nb::len(c) == widths.size(), "states do not fit");
         std::vector<const float*> all_h, all_c;
-        for (std::size_t k = 0; k < n.layers.size(); ++k) {
-            const recurrent::Packed& p = *n.layers[k].packed;
-            all_h.push_back(views.floats(h[k], Shape{batch, p.outputs}, false));
-            require(c[k].is_none() != p.cell.memory, "a state has the wrong parts");
-            all_c.push_back(p.cell.memory ? views.floats(c[k], Shape{batch, p.units}, false) : nullptr);
+        for (std::size_t k = 0; k < widths.size(); ++k) {
+            all_h.push_back(views.floats(h[k], Shape{batch, widths[k].h}, false));
+            require(c[k].is_none() == (widths[k].c == 0), "a state has the wrong parts");
+            all_c.push_back(widths[k].c ? views.floats(c[k], Shape{batch, widths[k].c}, false) : nullptr);
         }
         std::vector<Source> sources((std::size_t)batch);
         for (std::int64_t b = 0; b < batch; ++b) {
@@ -163,10 +211,9 @@ private:
             own.summary = summary + b * n.memory;
             own.ids = token + place[b];
             if (n.copy) first_places(own);
-            for (std::size_t k = 0; k < n.layers.size(); ++k) {
-                const recurrent::Packed& p = *n.layers[k].packed;
-                own.h.push_back(all_h[k] + b * p.outputs);
-                own.c.push_back(all_c[k] ? all_c[k] + b * p.units : nullptr);
+            for (std::size_t k = 0; k < widths.size(); ++k) {
+                own.h.push_back(all_h[k] + b * widths[k].h);
+                own.c.push_back(all_c[k] ? all_c[k] + b * widths[k].c : nullptr);
             }
             own.limit = limit[b];
             require(own.limit >= 1, "a limit is below 1");
@@ -192,7 +239,8 @@ private:
 
     nb::object owner_;
     Views views_;
-    Network network_;
+    std::unique_ptr<Network> made_;
+    Network& network_;
 };
 
 }  // namespace

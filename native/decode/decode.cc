@@ -65,7 +65,7 @@ struct Choice {
 class Worker {
 public:
     Worker(const Network& network, const Search& search, std::int64_t most, std::int64_t places)
-        : network_(network), search_(search), rows_(network, most, places) {}
+        : network_(network), search_(search), made_(network.rows(most, places)), rows_(*made_) {}
 
     // One step of all jobs; those that are done have no beginnings any more.
     void step(std::vector<std::unique_ptr<Job>>& jobs) {
@@ -321,7 +321,8 @@ private:
 
     const Network& network_;
     const Search& search_;
-    Rows rows_;
+    std::unique_ptr<Rows> made_;
+    Rows& rows_;
     generate::Sampler sampler_;
     Choice choice_;
     std::vector<Candidate> found_;

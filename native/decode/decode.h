@@ -1,6 +1,6 @@
 // Targets searched for or drawn, for many sources: steps of a writer, attention, and beams without Python between tokens.
-// The definitions are kernels/decoding_network.py and kernels/decoding_definition.py; both find the same targets but where
-// probabilities agree to the last bits.
+// The definitions are kernels/decoding_recurrent.py, decoding_transformer.py and decoding_definition.py; both find the same
+// targets but where probabilities agree to the last bits.
 //
 // S places of a source, P memory, K keys, V outputs, E embedding, H units. Row-major float32; nothing is written to.
 // Sources are shared out among threads; a target's bits do not depend on how.
@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "generate/automaton.h"
@@ -23,21 +24,59 @@ struct Weights {
     const recurrent::Kernels* kernels = nullptr;
 };
 
-enum class Attention { none, product, additive };
+enum class Attention { none, product, additive, heads };
 
+class Rows;
+
+// What every writer has.
 struct Network {
-    std::vector<Weights> layers;
-    const float* table = nullptr;  // rows of W x + b of layer 0 for each id, in its slots; null: it multiplies
+    virtual ~Network() = default;
+    // Rows for one thread, at most so many, of sources of at most so many places.
+    virtual std::unique_ptr<Rows> rows(std::int64_t most, std::int64_t places) const = 0;
+    // Widths of a layer's state that sources begin with, h and c; c 0 where a cell has none.
+    struct Widths {
+        std::int64_t h, c;
+    };
+    virtual std::vector<Widths> states() const = 0;
+
     const float* embedding = nullptr;  // (V, E)
     Attention attention = Attention::none;
-    Weights query;                                        // additive: (K, H)
-    const float *vector = nullptr, *coverage = nullptr;  // additive: (K); coverage may be null
-    Weights output;                                       // (E, H + P)
-    Weights head;                                         // (V, E)
-    const float* copy = nullptr;                          // (P + H + E) over (c, h, x), or null
+    Weights head;                 // (V, E)
+    const float* copy = nullptr;  // (P + H + E) over (c, h, x), or null
     float copy_bias = 0.0f;
-    bool input_feeding = false;
     std::int64_t outputs = 0, embedding_width = 0, units = 0, memory = 0, keys = 0;
+};
+
+struct RecurrentNetwork final : Network {
+    std::unique_ptr<Rows> rows(std::int64_t most, std::int64_t places) const override;
+    std::vector<Widths> states() const override;
+
+    std::vector<Weights> layers;
+    const float* table = nullptr;  // rows of W x + b of layer 0 for each id, in its slots; null: it multiplies
+    Weights query;                                       // additive: (K, H)
+    const float *vector = nullptr, *coverage = nullptr;  // additive: (K); coverage may be null
+    Weights output;                                      // (E, H + P)
+    bool input_feeding = false;
+};
+
+struct Norm {
+    const float *gain, *shift;  // (E)
+};
+
+// The weights of a layer of a transformer, by the names of core/transformer.py; H is E, K is 2 E for each layer.
+struct TransformerLayer {
+    Norm self_norm, source_norm, inner_norm;
+    Weights self, self_output, source_query, source_output, inner, inner_output;
+};
+
+struct TransformerNetwork final : Network {
+    std::unique_ptr<Rows> rows(std::int64_t most, std::int64_t places) const override;
+    std::vector<Widths> states() const override { return {}; }
+
+    std::vector<TransformerLayer> layers;
+    Norm norm;
+    std::int64_t heads = 0;
+    float epsilon = 0.0f;
 };
 
 struct Source {

@@ -2,193 +2,56 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 namespace gatework::decode {
 
 namespace {
 
-using recurrent::padded;
-using recurrent::StepLayer;
-
 constexpr std::int64_t kHeadRows = 16;  // rows of logits at once
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-
-// Several sums at once, so that the loop becomes vector code.
-float dot(const float* a, const float* b, std::int64_t n) {
-    float sums[16] = {};
-    std::int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int k = 0; k < 16; ++k) sums[k] += a[i + k] * b[i + k];
-    float rest = 0.0f;
-    for (; i < n; ++i) rest += a[i] * b[i];
-    for (int k = 0; k < 16; ++k) rest += sums[k];
-    return rest;
-}
 
 double log_add(double a, double b) {
     const double most = std::max(a, b), least = std::min(a, b);
     return least == -std::numeric_limits<double>::infinity() ? most : most + std::log1p(std::exp(least - most));
 }
 
-// Rows of `width` floats, `apart` from each other, change places through `spare`.
-void take(float* rows, std::int64_t apart, std::int64_t width, const std::vector<Move>& moves, std::vector<float>& spare) {
-    spare.resize(moves.size() * (std::size_t)width);
-    for (std::size_t r = 0; r < moves.size(); ++r)
-        if (moves[r].from >= 0) std::copy_n(rows + moves[r].from * apart, width, spare.data() + r * (std::size_t)width);
-    for (std::size_t r = 0; r < moves.size(); ++r)
-        if (moves[r].from >= 0) std::copy_n(spare.data() + r * (std::size_t)width, width, rows + (std::int64_t)r * apart);
-}
-
 }  // namespace
 
-Rows::Rows(const Network& network, std::int64_t most, std::int64_t places)
-    : network_(network), places_(places), joined_(padded(network.units + network.memory)) {
-    const Network& n = network_;
-    for (const Weights& own : n.layers) {
-        layers_.push_back(std::make_unique<StepLayer>(*own.packed, *own.kernels));
-        layers_.back()->resize(most);
-    }
-    const std::int64_t at_once = std::min(most, kHeadRows);
-    if (n.attention == Attention::additive) query_.prepare(*n.query.packed, *n.query.kernels, most);
-    output_.prepare(*n.output.packed, *n.output.kernels, most);
-    head_.prepare(*n.head.packed, *n.head.kernels, at_once);
-    if (n.input_feeding) inputs_.resize((std::size_t)(most * 2 * n.embedding_width));
-    join_.resize((std::size_t)(most * joined_));
-    fed_.resize((std::size_t)(most * output_.wide));
-    seen_.resize((std::size_t)(n.coverage ? most * places : 0));
+void soften(float* scores, std::int64_t S) {
+    const float most = *std::max_element(scores, scores + S);
+    float total = 0.0f;
+    for (std::int64_t s = 0; s < S; ++s) total += scores[s] = std::exp(scores[s] - most);
+    for (std::int64_t s = 0; s < S; ++s) scores[s] /= total;
+}
+
+Rows::Rows(const Network& network, std::int64_t most, std::int64_t places) : network_(network), places_(places) {
     weights_.resize((std::size_t)(most * places));
-    logits_.resize((std::size_t)(most * n.outputs));
-    scores_.resize((std::size_t)(places * padded(std::max<std::int64_t>(n.keys, 1))));
-    x_.resize((std::size_t)most);
+    logits_.resize((std::size_t)(most * network.outputs));
+    head_.prepare(*network.head.packed, *network.head.kernels, std::min(most, kHeadRows));
+    if (network.copy) copied_.resize((std::size_t)places);
 }
 
-// States, what is fed back and what was seen follow their rows; new ones begin.
-void Rows::gather(const std::vector<Move>& moves) {
-    bool same = true;
-    for (std::size_t r = 0; r < moves.size(); ++r) same = same && moves[r].from == (std::int64_t)r;
-    if (same) return;
-    for (std::size_t k = 0; k < layers_.size(); ++k) {
-        StepLayer& layer = *layers_[k];
-        const std::int64_t width = layer.packed->outputs, units = layer.packed->units;
-        take(layer.state_h(), layer.P, layer.P, moves, spare_);
-        if (layer.packed->cell.memory) take(layer.state_c(), layer.H, layer.H, moves, spare_);
-        for (std::size_t r = 0; r < moves.size(); ++r) {
-            if (moves[r].from >= 0) continue;
-            layer.clear((std::int64_t)r);
-            std::copy_n(moves[r].source->h[k], width, layer.state_h() + (std::int64_t)r * layer.P);
-            if (moves[r].source->c[k]) std::copy_n(moves[r].source->c[k], units, layer.state_c() + (std::int64_t)r * layer.H);
-        }
-    }
-    const auto follow = [&](std::vector<float>& rows, std::int64_t width) {
-        take(rows.data(), width, width, moves, spare_);
-        for (std::size_t r = 0; r < moves.size(); ++r)
-            if (moves[r].from < 0) std::fill_n(rows.data() + (std::int64_t)r * width, width, 0.0f);
-    };
-    if (network_.input_feeding) follow(fed_, output_.wide);
-    if (network_.coverage) follow(seen_, places_);
-}
-
-void Rows::step(const std::vector<Move>& moves) {
-    const Network& n = network_;
-    const auto rows = (std::int64_t)moves.size();
-    const std::int64_t E = n.embedding_width, H = n.units;
-    gather(moves);
-    StepLayer& first = *layers_[0];
-    const std::int64_t stride = n.layers[0].packed->cell.w_slots * first.H;
-    for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t read = moves[(std::size_t)r].token;
-        if (n.table) {
-            first.x[(std::size_t)r] = n.table + read * stride;
-        } else if (n.input_feeding) {
-            float* to = inputs_.data() + r * 2 * E;
-            std::copy_n(n.embedding + read * E, E, to);
-            std::copy_n(fed_.data() + r * output_.wide, E, to + E);
-            first.x[(std::size_t)r] = to;
-        } else {
-            first.x[(std::size_t)r] = n.embedding + read * E;
-        }
-    }
-    first.step(rows, n.table != nullptr, false);
-    for (std::int64_t r = 0; r < rows; ++r) x_[(std::size_t)r] = first.state_h() + r * first.P;
-    const float* asked = n.attention == Attention::additive ? query_.run(x_.data(), rows) : nullptr;
-    for (std::int64_t r = 0; r < rows; ++r)
-        attend(*moves[(std::size_t)r].source, r, x_[(std::size_t)r], asked ? asked + r * query_.wide : nullptr);
-    for (std::size_t k = 0; k < layers_.size(); ++k) {
-        StepLayer& below = *layers_[k];
-        for (std::int64_t r = 0; r < rows; ++r) {
-            float* to = join_.data() + r * joined_;
-            std::copy_n(below.state_h() + r * below.P, H, to);
-            if (k + 1 < layers_.size()) layers_[k + 1]->x[(std::size_t)r] = to;
-            x_[(std::size_t)r] = to;
-        }
-        if (k + 1 < layers_.size()) layers_[k + 1]->step(rows, false, false);
-    }
-    const float* sums = output_.run(x_.data(), rows);
-    n.output.kernels->activate(1, sums, fed_.data(), rows * output_.wide);
-    for (std::int64_t r = 0; r < rows; ++r) x_[(std::size_t)r] = fed_.data() + r * output_.wide;
+void Rows::say(const float* const* o, std::int64_t rows) {
     for (std::int64_t at = 0; at < rows; at += kHeadRows) {
         const std::int64_t some = std::min(kHeadRows, rows - at);
-        const float* out = head_.run(x_.data() + at, some);
-        for (std::int64_t r = 0; r < some; ++r) std::copy_n(out + r * head_.wide, n.outputs, logits(at + r));
-    }
-    if (n.copy)
-        for (std::int64_t r = 0; r < rows; ++r) copy(*moves[(std::size_t)r].source, r, moves[(std::size_t)r].token);
-}
-
-// The weights of the source's places, and behind H floats of the joined row what they make of the memory.
-void Rows::attend(const Source& source, std::int64_t row, const float* q, const float* asked) {
-    const Network& n = network_;
-    float* c = join_.data() + row * joined_ + n.units;
-    if (n.attention == Attention::none) {
-        std::copy_n(source.summary, n.memory, c);
-        return;
-    }
-    float* a = weights_.data() + row * places_;
-    const std::int64_t S = source.places, K = n.keys;
-    float* seen = n.coverage ? seen_.data() + row * places_ : nullptr;
-    if (n.attention == Attention::product) {
-        for (std::int64_t s = 0; s < S; ++s) a[s] = dot(q, source.keys + s * K, K);
-    } else {
-        const std::int64_t wide = padded(K);
-        for (std::int64_t s = 0; s < S; ++s) {
-            float* z = scores_.data() + s * wide;
-            const float* key = source.keys + s * K;
-            for (std::int64_t k = 0; k < K; ++k) z[k] = asked[k] + key[k];
-            if (seen)
-                for (std::int64_t k = 0; k < K; ++k) z[k] += seen[s] * n.coverage[k];
-            std::fill(z + K, z + wide, 0.0f);
-        }
-        n.output.kernels->activate(1, scores_.data(), scores_.data(), S * wide);
-        for (std::int64_t s = 0; s < S; ++s) a[s] = dot(n.vector, scores_.data() + s * wide, K);
-    }
-    const float most = *std::max_element(a, a + S);
-    float total = 0.0f;
-    for (std::int64_t s = 0; s < S; ++s) total += a[s] = std::exp(a[s] - most);
-    std::fill_n(c, n.memory, 0.0f);
-    for (std::int64_t s = 0; s < S; ++s) {
-        a[s] /= total;
-        const float weight = a[s];
-        const float* m = source.m + s * n.memory;
-        for (std::int64_t p = 0; p < n.memory; ++p) c[p] += weight * m[p];
-        if (seen) seen[s] += weight;
+        const float* out = head_.run(o + at, some);
+        for (std::int64_t r = 0; r < some; ++r) std::copy_n(out + r * head_.wide, network_.outputs, logits(at + r));
     }
 }
 
-// Logits become log p, mixed with that of copying.
-void Rows::copy(const Source& source, std::int64_t row, std::int32_t read) {
+void Rows::copy(const Move& move, std::int64_t row, const float* h, const float* c) {
     const Network& n = network_;
-    const float *h = join_.data() + row * joined_, *c = h + n.units, *weight = n.copy, *a = looked(row);
+    const Source& source = *move.source;
+    const float *weight = n.copy, *a = looked(row), *x = n.embedding + move.token * n.embedding_width;
     const double z = (double)(dot(weight, c, n.memory) + dot(weight + n.memory, h, n.units) +
-                              dot(weight + n.memory + n.units, n.embedding + read * n.embedding_width, n.embedding_width) +
-                              n.copy_bias);
+                              dot(weight + n.memory + n.units, x, n.embedding_width) + n.copy_bias);
     const double generates = -log_add(0.0, -z), copies = -log_add(0.0, z);
     float* own = logits(row);
     const auto shift = (float)(generates - (double)sums_.log_sum(own + 1, n.outputs - 1));
     own[0] = kNever;
     for (std::int64_t v = 1; v < n.outputs; ++v) own[v] += shift;
-    float* copied = scores_.data();
+    float* copied = copied_.data();
     std::fill_n(copied, source.places, 0.0f);
     for (std::int64_t s = 0; s < source.places; ++s) copied[source.first[(std::size_t)s]] += a[s];
     for (std::int64_t s = 0; s < source.places; ++s) {

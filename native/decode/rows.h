@@ -1,14 +1,12 @@
-// The network of a decoder over rows: each row a beginning of a target, with its states, what was fed back and what was
-// looked at. One thread's; see decode.h for the shapes.
+// The network of a decoder over rows: each row a beginning of a target, with what it has read and looked at. One thread's;
+// see decode.h for the shapes.
 
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "decode/decode.h"
 #include "recurrent/product.h"
-#include "recurrent/step_layer.h"
 
 namespace gatework::decode {
 
@@ -21,28 +19,54 @@ struct Move {
 
 class Rows {
 public:
-    Rows(const Network& network, std::int64_t most, std::int64_t places);
+    virtual ~Rows() = default;
+    Rows(const Rows&) = delete;
+    Rows& operator=(const Rows&) = delete;
 
     // Rows go on from those that `moves` name, read their tokens, and give logits: of padding -inf.
-    void step(const std::vector<Move>& moves);
+    virtual void step(const std::vector<Move>& moves) = 0;
 
     // Of the last step: logits (V), or with copying log p; the weights of the places looked at.
     float* logits(std::int64_t row) { return logits_.data() + row * network_.outputs; }
     const float* looked(std::int64_t row) const { return weights_.data() + row * places_; }
     bool normal() const { return network_.copy != nullptr; }  // whether logits are log p
 
-private:
-    void gather(const std::vector<Move>& moves);
-    void attend(const Source& source, std::int64_t row, const float* q, const float* asked);
-    void copy(const Source& source, std::int64_t row, std::int32_t read);
+protected:
+    Rows(const Network& network, std::int64_t most, std::int64_t places);
+
+    // Logits of what the layers gave, a row after the other, (E) each.
+    void say(const float* const* o, std::int64_t rows);
+    // Logits become log p, mixed with that of copying; h (H), c (P) and the weights of the row.
+    void copy(const Move& move, std::int64_t row, const float* h, const float* c);
 
     const Network& network_;
-    std::int64_t places_, joined_;  // joined: H + P, rounded up
-    std::vector<std::unique_ptr<recurrent::StepLayer>> layers_;
-    recurrent::Product query_, output_, head_;
-    std::vector<float> inputs_, join_, fed_, seen_, weights_, logits_, spare_, scores_;
-    std::vector<const float*> x_;
+    std::int64_t places_;
+    std::vector<float> weights_, logits_;
+
+private:
+    recurrent::Product head_;
+    std::vector<float> copied_;
     generate::Sampler sums_;
 };
+
+// Several sums at once, so that the loop becomes vector code.
+inline float dot(const float* a, const float* b, std::int64_t n) {
+    float sums[16] = {};
+    std::int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; ++k) sums[k] += a[i + k] * b[i + k];
+    float rest = 0.0f;
+    for (; i < n; ++i) rest += a[i] * b[i];
+    for (int k = 0; k < 16; ++k) rest += sums[k];
+    return rest;
+}
+
+// Scores of S places, of which there is one, become weights.
+void soften(float* scores, std::int64_t S);
+
+// to += weight x from.
+inline void add(float* to, float weight, const float* from, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) to[i] += weight * from[i];
+}
 
 }  // namespace gatework::decode

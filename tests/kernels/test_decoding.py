@@ -32,7 +32,7 @@ SEARCHES = {
     "gnmt": {"length_penalty": 0.0, "gnmt": 0.8},
     "coverage": {"coverage_penalty": 0.4},
 }
-FEW = ("general", "everything", "no attention")
+FEW = ("general", "everything", "no attention", "transformer, copy")
 
 
 @cache
@@ -265,7 +265,7 @@ def test_every_level_finds_what_the_definition_finds(case, level, monkeypatch):
                     np.testing.assert_allclose(one.attention_TS, other.attention_TS, atol=2e-5)
 
 
-@pytest.mark.parametrize("case", ["general", "no attention"])
+@pytest.mark.parametrize("case", ["general", "no attention", "transformer"])
 def test_long_targets(case):
     """What was tried and dropped is forgotten on the way; nothing of the answer is."""
     architecture = seq2seq_architecture(**CASES[case])

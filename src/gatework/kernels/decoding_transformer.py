@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatework.core.transformer import EPSILON
+from gatework.kernels import dispatch
 from gatework.kernels.decoding import Memory
-from gatework.kernels.decoding_network import IntArray, Network, Places, Said, Step, read_and_wanted
+from gatework.kernels.decoding_network import IntArray, Network, Places, Said, Step, plain, product, read_and_wanted
 from gatework.kernels.layer import Float32
 from gatework.kernels.transformer import Affine, Layer, attend, placed
 
@@ -38,6 +40,8 @@ class TransformerNetwork(Network):
     norm: Affine
     """Of the output."""
     heads: int
+    memory: int
+    """P."""
 
     @property
     def looks(self) -> bool:
@@ -71,7 +75,30 @@ class TransformerNetwork(Network):
         return nats
 
     def compiled(self, *, precision: str, folds: bool) -> Any:
-        return None
+        level = dispatch.level()
+        if level == dispatch.NUMPY:
+            return None
+
+        def packed(affine: Affine) -> Any:
+            return product(affine.weight, affine.bias, level=level, precision=precision)
+
+        def given(layer: Layer) -> dict[str, Any]:
+            parts = layer._asdict()
+            return {name: _norm(part) if name.endswith("norm") else packed(part) for name, part in parts.items()}
+
+        return dispatch.extension().decode.Decoder(
+            {
+                "layers": [given(layer) for layer in self.layers],
+                "norm": _norm(self.norm),
+                "heads": self.heads,
+                "epsilon": EPSILON,
+                "memory": self.memory,
+                "embedding": plain(self.embedding_VE),
+                "head": packed(Affine(self.table_VE, self.bias_V)),
+                "copy": plain(self.copy_W),
+                "copy_bias": self.copy_bias,
+            }
+        )
 
     def _said(self, m_NSP: Float32, x_Nd: Float32, o_Nd: Float32, a_NS: Float32) -> Said:
         return Said(o_Nd, (a_NS[:, None] @ m_NSP)[:, 0], o_Nd, x_Nd, a_NS)
@@ -95,3 +122,7 @@ class TransformerNetwork(Network):
             seen_NTd, a_NTS = attend(query_NTd, keys, values, self.heads, places.real_NS[:, None])
             x_NTd = layer.think(x_NTd + layer.source_output(seen_NTd))
         return self.norm.norm(x_NTd), a_NTS, np.concatenate(found, axis=2)
+
+
+def _norm(affine: Affine) -> tuple[Float32 | None, Float32 | None]:
+    return plain(affine.weight), plain(affine.bias)

@@ -56,7 +56,9 @@ class Seq2Seq(Answerer):
         self._encoder = reads(architecture, weights, precision=precision)
         self._bridges = _bridges(self.writer, weights)
         self._keys = _keys(self.writer, weights)
-        self.decoder = Decoder(_network(self.writer, weights, precision), precision=precision)
+        self.decoder = Decoder(
+            _network(self.writer, weights, precision, memory=architecture.encoder.outputs), precision=precision
+        )
 
     def encode(self, sources: Sequence[IntArray]) -> Memory:
         """What is read of sources, all together; `answer` and `nll` group those of like length.
@@ -130,9 +132,9 @@ def _attention(writer: Writer, weights: TensorFile) -> Attention | None:
     )
 
 
-def _network(writer: Writer, weights: TensorFile, precision: str) -> Network:
+def _network(writer: Writer, weights: TensorFile, precision: str, *, memory: int) -> Network:
     if writer.network == "transformer":
-        return _transformer(writer, weights, _output(writer, weights))
+        return _transformer(writer, weights, memory)
     names = CELLS[writer.cell].Params._fields
     layers = tuple(
         kernels.pack(
@@ -152,13 +154,14 @@ def _network(writer: Writer, weights: TensorFile, precision: str) -> Network:
     )
 
 
-def _transformer(writer: Writer, weights: TensorFile, output: dict[str, Any]) -> TransformerNetwork:
+def _transformer(writer: Writer, weights: TensorFile, memory: int) -> TransformerNetwork:
     names = [f"writer.{layer}" for layer in range(writer.layers)]
     return TransformerNetwork(
         layers=tuple(Layer.of(partial(dense, weights), name, looks=True) for name in names),
         norm=norm_of(partial(dense, weights), "writer.norm"),
         heads=writer.heads,
-        **output,
+        memory=memory,
+        **_output(writer, weights),
     )
 
 
