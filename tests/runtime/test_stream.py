@@ -1,6 +1,7 @@
 """Running text in pieces is tagged as it is in the whole, in memory that does not grow."""
 
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -145,3 +146,32 @@ def test_one_sentence_of_50_000_tokens(models):
     assert paths[0].tags_NT.shape == (1, 50_000)
     assert np.isfinite(paths[0].log_p_N).all()
     assert highest < 50_000 * 300
+
+
+def test_a_stream_goes_on_from_its_bytes(models):
+    for cut, model in models.items():
+        text = words(300, seed=3)
+        want = streamed(model, text, [50])
+        stream, answers = model.stream(), []
+        for at in range(0, len(text), 50):
+            answers += stream.feed(text[at : at + 50])
+            stream = model.state_of(stream.to_bytes())
+        assert answers + stream.end() == want, cut
+
+
+def test_bytes_that_are_no_stream_are_told(models, tmp_path):
+    model = models[False]
+    stream = model.stream()
+    stream.feed(words(400))
+    good = stream.to_bytes()
+    assert b'"given": [[' in good
+    for bad in (b"", b"x" * 40, good[:-1], good[:20] + b"x" + good[21:], b"GWTS\2" + good[5:]):
+        with pytest.raises(DataError):
+            model.state_of(bad)
+    for old, new in ((b'"before"', b'"befour"'), (b'"looked": ', b'"looked": -'), (b"[[", b"[[70000,")):
+        changed = good[:-4].replace(old, new, 1)
+        with pytest.raises(DataError, match="state"):
+            model.state_of(changed + zlib.crc32(changed).to_bytes(4, "little"))
+    write_small(tmp_path / "other.gw")
+    with pytest.raises(ConfigError, match="keeps none"):
+        load(tmp_path / "other.gw").state_of(good)

@@ -68,7 +68,7 @@ def test_a_language_model_remembers(everything, small):
         assert heard(socket, text="the", options=options)["text"] == first.text
         assert heard(other, text="dog", options=options)["text"] == model.generate("dog", **options).text
         assert heard(socket, text=" cat", options=options)["text"] == second.text
-        assert say(socket, reset=True) == {"reset": True}
+        assert say(socket, reset=True)["answer"]["text"] == ""
         assert heard(socket, text="the", options=options)["text"] == first.text
 
 
@@ -82,3 +82,17 @@ def test_who_may_not(small):
                 talk(service, "classify", "?token=a-good-token").recv()
         with pytest.raises(InvalidStatus):
             talk(service, "nobody", "?token=a-good-token").recv()
+
+
+def test_a_sequence_outlives_its_conversation(everything, small):
+    text = "the cat sat . the dog ran . a cat\n" * 4
+    with load(small["tag"]).stream() as stream:
+        want = json.loads(json.dumps([answer.to_dict() for answer in stream.feed(text) + stream.end()]))
+    with talk(everything, "tag", "?sequence=socket-1") as socket:
+        got = say(socket, text=text[:40])["answers"]
+    with talk(everything, "tag", "?sequence=socket-1") as socket:
+        assert "options come with the first" in say(socket, text="x", options={"threshold": 0.5})["error"]
+        got += say(socket, text=text[40:], end=True)["answers"]
+    assert got == want
+    with pytest.raises(InvalidStatus):
+        talk(everything, "classify", "?sequence=1").recv()

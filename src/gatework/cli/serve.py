@@ -34,6 +34,10 @@ def run(
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, metavar="N", help="Texts of a request.")] = 256,
     max_queue: Annotated[int, typer.Option("--max-queue", min=1, metavar="N", help="Requests that wait.")] = 1024,
     max_streams: Annotated[int, typer.Option("--max-streams", min=1, metavar="N", help="Streams at once.")] = 64,
+    max_states: Annotated[int, typer.Option("--max-states", min=1, metavar="MB", help="Of all sequences.")] = 256,
+    sequence_seconds: Annotated[
+        float, typer.Option("--sequence-seconds", min=0.1, help="That an idle sequence is kept.")
+    ] = 600.0,
     timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for an answer.")] = 30.0,
 ) -> None:
     """Serve models over HTTP until Ctrl-C or SIGTERM: JSON, the Open Inference Protocol, streams, metrics.
@@ -56,6 +60,8 @@ def run(
         queue=max_queue,
         streams=max_streams,
         seconds=timeout,
+        state_bytes=max_states << 20,
+        sequence_seconds=sequence_seconds,
     )
     settings = Settings(
         host=host,

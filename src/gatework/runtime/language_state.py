@@ -44,6 +44,11 @@ class LanguageState:
         """The newest id; at the start that of the end of a document."""
         return int(self.recent[-1]) if len(self.recent) else END
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return int(self.recent.nbytes + sum(part.nbytes for layer in self.recurrent.layers for part in layer))
+
     def after(self, recurrent: RecurrentState, ids_T: npt.NDArray[np.integer]) -> LanguageState:
         """The state with `ids_T` more, where `recurrent` is what came of reading all but the newest of them."""
         recent = np.concatenate([self.recent, ids_T[-RECENT:].astype(np.int32)])[-RECENT:]

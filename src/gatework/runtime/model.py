@@ -247,6 +247,20 @@ class Model:
         given = None if states is None else self._states(list(states), len(texts))
         return writer.read([self._encoded(text) for text in texts], given)
 
+    def state_of(self, data: bytes) -> Any:
+        """What `to_bytes` of a state or of a stream of this model wrote: a `LanguageState` of a language model, a
+        `Stream` of a tagger.
+
+        Raises: DataError: it is something else, or of another model. ConfigError: the model keeps no states.
+        """
+        if isinstance(self.network, LanguageModel):
+            state = LanguageState.from_bytes(data)
+            self.network.check_state(state, "forward")
+            return state
+        if not isinstance(self.network, Tagger):
+            raise ConfigError(f"state: the task {self.task} answers whole texts and keeps none.")
+        return Stream.from_bytes(self.network, self.codec, data)
+
     def fill(
         self, text: str | Iterable[str], *, gap: str = "___", backward: Model | None = None, **options: Any
     ) -> list[Any]:

@@ -8,6 +8,9 @@ where they would lie there, and a path goes on from the tags that were given.
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -21,6 +24,7 @@ from gatework.core.windows import stride
 from gatework.runtime.tagger import Tagger
 from gatework.tasks import Codec
 
+_MAGIC, _VERSION, _WORD = b"GWTS", 1, struct.Struct("<I")
 Int32 = npt.NDArray[np.int32]
 
 AT_ONCE = 1 << 14
@@ -78,6 +82,48 @@ class Stream:
         answers = self._answers(ended=True)
         self._open, self._text = False, ""
         return answers
+
+    @property
+    def nbytes(self) -> int:
+        """About the bytes in memory that are its own."""
+        return 4 * len(self._text) + sum(tags.nbytes for tags in self._given)
+
+    def to_bytes(self) -> bytes:
+        """The stream so far, to go on with later or elsewhere: "GWTS", little-endian uint32 version 1, JSON, and the
+        CRC-32 of all before. Raises DataError: it has ended."""
+        self._check()
+        values = {
+            "text": self._text,
+            "looked": self._looked,
+            "before": self._before,
+            "tokens": self._tokens,
+            "given": [tags.tolist() for tags in self._given],
+            "threshold": self._options.get("threshold"),
+        }
+        head = _MAGIC + _WORD.pack(_VERSION) + json.dumps(values).encode()
+        return head + _WORD.pack(zlib.crc32(head))
+
+    @classmethod
+    def from_bytes(cls, tagger: Tagger, codec: Codec, data: bytes) -> Stream:
+        """Read what `to_bytes` wrote. Raises DataError: it is something else, changed, or of another model."""
+        values = _values(bytes(data))
+        threshold = values["threshold"]
+        stream = cls(tagger, codec, {} if threshold is None else {"threshold": threshold})
+        stream._text, stream._looked = values["text"], values["looked"]
+        stream._before, stream._tokens = values["before"], values["tokens"]
+        stream._given = [np.array(tags, dtype=np.int32) for tags in values["given"]]
+        layers = tagger.architecture.layers
+        parts = codec.parts(codec.encode(stream._text)) if stream._given else ()
+        fits = not stream._given or (
+            len(stream._given) == len(layers)
+            and len({len(tags) for tags in stream._given}) == 1
+            and bool(parts)
+            and 0 < len(stream._given[0]) <= len(parts[0].tokens)
+            and all(0 <= tags.min() <= tags.max() < most for tags, most in zip(stream._given, layers, strict=True))
+        )
+        if not fits:
+            raise DataError("The state is not one of this model's streams. Start without it.")
+        return stream
 
     def _check(self) -> None:
         if not self._open:
@@ -142,6 +188,39 @@ class Stream:
 
     def _drop(self, characters: int) -> None:
         self._text, self._before = self._text[characters:], self._before + characters
+
+
+def _values(raw: bytes) -> dict[str, Any]:
+    """What the bytes of a stream hold. Raises DataError."""
+    if len(raw) < 12 or raw[:4] != _MAGIC:
+        raise DataError("These bytes are no state of running text. Give what Stream.to_bytes returned.")
+    (version,), (check,) = _WORD.unpack_from(raw, 4), _WORD.unpack_from(raw, len(raw) - 4)
+    if version != _VERSION:
+        raise DataError(f"A state of version {version}, but this gatework reads {_VERSION}. Update it.")
+    if check != zlib.crc32(raw[:-4]):
+        raise DataError("A state's checksum is wrong: its bytes were changed, or cut.")
+    try:
+        values = json.loads(raw[8:-4])
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or not _sound(values):
+        raise DataError("A state of running text is not what Stream.to_bytes writes.")
+    return values
+
+
+def _sound(values: Mapping[str, Any]) -> bool:
+    """Whether a stream's values have the right types and ranges."""
+    if set(values) != {"text", "looked", "before", "tokens", "given", "threshold"}:
+        return False
+    threshold, given = values["threshold"], values["given"]
+    return (
+        isinstance(values["text"], str)
+        and all(type(values[name]) is int and 0 <= values[name] < 1 << 62 for name in ("looked", "before", "tokens"))
+        and (threshold is None or (type(threshold) in (int, float) and 0.0 <= threshold <= 1.0))
+        and isinstance(given, list)
+        and all(isinstance(tags, list) for tags in given)
+        and all(type(tag) is int and 0 <= tag < 1 << 31 for tags in given for tag in tags)
+    )
 
 
 def _steps(path: TagPaths, first: int, last: int) -> npt.NDArray[np.float32]:

@@ -9,7 +9,8 @@
     all       answer BYTES [B]: the whole answer as JSON
 
 Parameters of a request that are not the protocol's own are options, as at the friendly door. A language model writes
-`max_tokens` tokens, 0 unless said. A later task with numbers in and out adds its kind here.
+`max_tokens` tokens, 0 unless said. With a `sequence_id` a request is a piece of running text, see `sequences`: [1] in,
+and of a tagger as many out as sentences are due. A later task with numbers in and out adds its kind here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gatework.server.asking import Asking, checked_options, checked_texts
 from gatework.server.refusal import Refusal
 from gatework.server.registry import Served
 from gatework.server.requests import dumped
+from gatework.server.sequences import Held, Place, Sequences, check_keeps, place_of
 from gatework.server.tensors import Tensor, numbers, strings, texts
 
 Tensors = dict[str, Tensor]
@@ -108,12 +110,22 @@ def wanted_outputs(served: Served, names: Sequence[str]) -> list[str]:
     return list(names) or known
 
 
-async def infer(asking: Asking, served: Served, inputs: Mapping[str, Tensor], parameters: Mapping[str, Any]) -> Tensors:
+async def infer(
+    asking: Asking,
+    sequences: Sequences,
+    served: Served,
+    inputs: Mapping[str, Tensor],
+    parameters: Mapping[str, Any],
+) -> Tensors:
     """All outputs for the inputs of a request. Raises: Refusal, UserError."""
-    if not isinstance(parameters, Mapping):
-        raise Refusal(400, "parameters must be an object.")
     given = {name: value for name, value in parameters.items() if name not in OWN}
+    place = place_of(parameters)
+    if place is not None:
+        check_keeps(served)
+        served = sequences.model(served, place)
     examples = _examples(asking, served, inputs)
+    if place is not None:
+        return await _piece(asking, sequences, served, place, examples, given)
     if served.kind == "lm":
         options = checked_options(served, {"max_tokens": 0, **given}, asking.limits)
         return await asking.call(partial(_written, served, examples, options))
@@ -121,6 +133,42 @@ async def infer(asking: Asking, served: Served, inputs: Mapping[str, Tensor], pa
         raise Refusal(400, "top_k is an option of /v1: tensors have a fixed shape.")
     options = checked_options(served, given, asking.limits)
     return _TENSORS[served.kind](served, await asking.predict(served, examples, options) if examples else [])
+
+
+async def _piece(
+    asking: Asking, sequences: Sequences, served: Served, place: Place, examples: list[Any], given: dict[str, Any]
+) -> Tensors:
+    """The outputs for a further piece of a sequence."""
+    if len(examples) != 1:
+        raise Refusal(400, f"a request of a sequence has one text, got {len(examples)}.")
+    if served.kind == "lm":
+        options = checked_options(served, {"max_tokens": 0, **given}, asking.limits)
+        return await sequences.run(served, place, partial(_read_on, example=examples[0], options=options))
+    if given and not place.start:
+        raise Refusal(422, "options of a tagger go with the start of a sequence.")
+    if not isinstance(examples[0], str):
+        raise Refusal(422, "running text is text: send 'text', not 'tokens'.")
+    options = checked_options(served, given, asking.limits)
+    return await sequences.run(served, place, partial(_feed, place=place, text=examples[0], options=options))
+
+
+def _read_on(held: Held, *, example: Any, options: Mapping[str, Any]) -> Tensors:
+    """A piece of a language model's text, and what follows it."""
+    if options.get("count", 1) != 1:
+        raise Refusal(422, "count makes no sense in a sequence.")
+    model = held.served.model
+    [read] = model.read([example], None if held.state is None else [held.state])
+    answer = model.generate("", state=read.state, **options)
+    held.state = answer.state
+    return _spoken([read], [answer])
+
+
+def _feed(held: Held, *, place: Place, text: str, options: Mapping[str, Any]) -> Tensors:
+    """A piece of a tagger's running text: the sentences that are due."""
+    stream = held.served.model.stream(**options) if held.state is None else held.state
+    answers = stream.feed(text) + (stream.end() if place.end else [])
+    held.state = stream
+    return _tagged(held.served, answers)
 
 
 def _examples(asking: Asking, served: Served, inputs: Mapping[str, Tensor]) -> list[Any]:
@@ -180,6 +228,10 @@ def _written(served: Served, examples: Sequence[Any], options: Mapping[str, Any]
         raise Refusal(422, "count is an option of /v1: tensors have a fixed shape.")
     read = served.model.read(examples)
     answers = served.model.generate([""] * len(read), state=[one.state for one in read], **options) if read else []
+    return _spoken(read, answers)
+
+
+def _spoken(read: Sequence[Any], answers: Sequence[Any]) -> Tensors:
     return {
         "text": texts([answer.text for answer in answers]),
         "log_p": numbers("FP32", [answer.log_p for answer in answers]),

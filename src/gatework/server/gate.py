@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from gatework.core.errors import ConfigError
 from gatework.server.refusal import Refusal
@@ -26,7 +26,7 @@ class Gate:
         if self._tokens:
             scheme, _, given = head.authorization.partition(b" ")
             if scheme.lower() != b"bearer":
-                given = query.removeprefix(b"token=") if query.startswith(b"token=") else b""
+                given = parse_qs(query.decode("latin-1")).get("token", [""])[0].encode("latin-1", "replace")
             self.check_token(given.strip())
         if self._local and head.host and _name(head.host) not in LOOPBACK:
             # A name that a page's owner points at 127.0.0.1 would make that page one of this origin.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gatework.server.asking import Asking
 from gatework.server.contract import Tensors, infer, wanted_outputs
 from gatework.server.registry import Served
+from gatework.server.sequences import Sequences
 from gatework.server.tensors import Tensor
 
 
@@ -31,12 +32,12 @@ class InferAnswer(NamedTuple):
     parameters: Mapping[str, Any]
 
 
-async def answer(asking: Asking, served: Served, request: InferRequest) -> InferAnswer:
+async def answer(asking: Asking, sequences: Sequences, served: Served, request: InferRequest) -> InferAnswer:
     """The outputs of a model for a request, counted in its statistics. Raises: Refusal, UserError."""
     start, failed = time.perf_counter(), True
     try:
         names = wanted_outputs(served, request.outputs)
-        found = await infer(asking, served, request.inputs, request.parameters)
+        found = await infer(asking, sequences, served, request.inputs, request.parameters)
         failed = False
     finally:
         served.tally.add(1, time.perf_counter() - start, failed=failed)

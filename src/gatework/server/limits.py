@@ -25,6 +25,10 @@ class Limits:
     """From a request's last byte to its answer; 503."""
     streams: int = 64
     """Streams at once: server-sent events, WebSockets, gRPC streams; 503."""
+    sequence_seconds: float = 600.0
+    """That the state of a sequence is kept without being asked for."""
+    state_bytes: int = 256 << 20
+    """Of the states of all sequences; 503."""
     tokens: int = 4096
     """Tokens that a language model may be asked to write; 422."""
     beams: int = 32

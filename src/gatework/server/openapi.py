@@ -139,6 +139,16 @@ def _protocol() -> dict[str, Any]:
             method: call | {"parameters": _parameters("name")} for method, call in settings.items()
         },
     }
+    identity = {"parameters": _parameters("name", "identity")}
+    kept = {**_call("The state of a sequence.", {"type": "string"}, media="application/octet-stream", named=True)}
+    brought = _call("Begin a sequence with a state.", anything, body={"type": "string"}, named=True)
+    brought["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
+    kept["responses"] |= {"422": brought["responses"]["422"]}
+    paths["/v2/models/{name}/sequences/{identity}/state"] = {
+        "get": kept | identity,
+        "put": brought | identity,
+        "delete": _call("Forget a sequence.", anything, named=True) | identity,
+    }
     for what in ("load", "unload"):
         call = _call(f"{what.capitalize()} a model.", anything, body=anything, named=True)
         paths[f"/v2/repository/models/{{name}}/{what}"] = {"post": call}

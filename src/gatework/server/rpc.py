@@ -182,7 +182,7 @@ class Rpc:
 
     async def _infer(self, values: Values) -> Values:
         served = self._registry.get(values.get("model_name", ""), values.get("model_version") or None)
-        return _answered(await answer(self._asking, served, _request(values)))
+        return _answered(await answer(self._asking, self._service.sequences, served, _request(values)))
 
     def _served(self, values: Values) -> Served:
         return self._registry.get(values.get("name", ""), values.get("version") or None)

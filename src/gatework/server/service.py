@@ -28,6 +28,7 @@ from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry
 from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_bytes, send_json
 from gatework.server.requests import send_refusal as refuse
+from gatework.server.sequences import Sequences
 from gatework.server.sockets import Sockets
 from gatework.server.v1 import V1, predict
 from gatework.server.v2 import V2, infer
@@ -69,6 +70,7 @@ class Service:
         self.limits, self.gate, self.meters = limits, gate, Meters()
         self.registry = Registry(limits, self.meters, workers=workers, folder=folder)
         self.asking = Asking(self.registry, limits, self.meters)
+        self.sequences = Sequences(self.asking, limits, self.meters)
         self.draining = False
         self._bodies = Bodies(limits)
         v1, sockets = V1(self.registry, self.asking), Sockets(self)
@@ -87,7 +89,7 @@ class Service:
                 Route(f"{name}/predict", self._predict, methods=["POST"]),
                 WebSocketRoute(f"{name}/stream", sockets.stream),
                 Route(name, v1.model),
-                *V2(self.registry, self.asking, lambda: not self.draining).routes(),
+                *V2(self.registry, self.asking, self.sequences, lambda: not self.draining).routes(),
             ],
             redirect_slashes=False,
         )
@@ -132,7 +134,7 @@ class Service:
             if served is None:
                 status = await self._route(scope, head, body, receive, send)
             elif protocol:
-                await send_bytes(send, *await infer(self.asking, served, head, body))
+                await send_bytes(send, *await infer(self.asking, self.sequences, served, head, body))
             else:
                 answer, texts = await predict(self.asking, served, parsed(body))
                 await send_json(send, answer)

@@ -3,26 +3,29 @@
 /v1/models/NAME/stream
     classifiers, translators   {"text": "...", "options": {...}}  ->  {"answer": {...}}, as one types
     taggers                    {"text": "a piece of running text"}  ->  {"answers": [...]}, those that are due;
-                               {"end": true}  ->  the rest, and {"done": true}; "options" go with the first text
+                               {"text", "end": true}  ->  the rest too, and "done"; "options" go with the first text
     language models            {"text": "...", "options": {...}}  ->  {"piece": "..."} as it is written, and then
                                {"answer": {...}}; all of it is remembered; {"reset": true} forgets it
 
-A mistake is answered with {"error": sentence}, and the conversation goes on.
+With `?sequence=ID` what is remembered is the sequence of that id (`sequences`), which outlives the conversation and may
+have begun before it; "reset" begins it again. A mistake is answered with {"error": sentence}, and one can go on.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gatework.server.asking import Asking, checked_options, checked_texts
+from gatework.server.asking import checked_options, checked_texts
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Served, check_known
 from gatework.server.requests import dumped, head_of, parsed
+from gatework.server.sequences import Held, Place, check_keeps, place_of
 
 if TYPE_CHECKING:
     from gatework.server.service import Service
@@ -43,16 +46,17 @@ class Sockets:
         try:
             service.gate.check(head_of(socket.scope), socket.scope["query_string"])
             served = service.registry.get(socket.path_params["name"])
+            place = place_of({"sequence_id": socket.query_params.get("sequence", "")})
+            talk = _TALKS[served.kind](service, served, place.identity if place is not None else "")
             with service.asking.stream():
                 await socket.accept()
-                await self._talk(socket, served)
+                await self._talk(socket, served, talk)
         except Refusal as refusal:
             await socket.close(LATER if refusal.status == 503 else POLICY, refusal.message[:100])
         except WebSocketDisconnect:
             return
 
-    async def _talk(self, socket: WebSocket, served: Served) -> None:
-        talk = _TALKS[served.kind](self._service.asking, served)
+    async def _talk(self, socket: WebSocket, served: Served, talk: Any) -> None:
         while True:
             message = await socket.receive()
             if message["type"] != "websocket.receive":
@@ -76,8 +80,10 @@ class Sockets:
 class _Answers:
     """An answer to each text."""
 
-    def __init__(self, asking: Asking, served: Served) -> None:
-        self._asking, self._served = asking, served
+    def __init__(self, service: Service, served: Served, identity: str) -> None:
+        if identity:
+            check_keeps(served)
+        self._asking, self._served = service.asking, served
 
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         check_known(data, ("text", "options"), "stream")
@@ -87,55 +93,63 @@ class _Answers:
         yield {"answer": answer.to_dict()}
 
 
-class _Running:
+class _Kept:
+    """What goes on from a state: the conversation's own, or that of a sequence."""
+
+    def __init__(self, service: Service, served: Served, identity: str) -> None:
+        self._asking, self._served = service.asking, served
+        self._sequences, self._identity = service.sequences, identity
+        self._own = Held(served)
+
+    @asynccontextmanager
+    async def _holding(self, *, start: bool = False, end: bool = False) -> AsyncIterator[Held]:
+        if not self._identity:
+            if start:
+                self._own.state = None
+            yield self._own
+            if end:
+                self._own.state = None
+            return
+        known = self._sequences.known(self._served, self._identity)
+        place = Place(self._identity, start or not known, end)
+        async with self._sequences.holding(self._served, place) as held:
+            yield held
+
+
+class _Running(_Kept):
     """Tags of running text."""
 
-    def __init__(self, asking: Asking, served: Served) -> None:
-        self._asking, self._served = asking, served
-        self._stream: Any = None
-        self._options: dict[str, Any] = {}
-
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        check_known(data, ("text", "options", "end"), "stream")
-        if "options" in data:
-            if self._stream is not None:
-                raise Refusal(409, "options come before the first text. End the text first.")
-            self._options = checked_options(self._served, data["options"], self._asking.limits)
-        stream = self._stream or self._served.model.stream(**self._options)
-        if "text" in data:
-            [text] = checked_texts([data["text"]], self._asking.limits, "text")
-            self._stream = stream
-            answers = await self._asking.call(partial(stream.feed, text))
-            if answers or not data.get("end"):
-                yield {"answers": [answer.to_dict() for answer in answers]}
-        if data.get("end"):
-            answers = await self._asking.call(stream.end)
-            self._stream = None
-            yield {"answers": [answer.to_dict() for answer in answers], "done": True}
+        check_known(data, ("text", "options", "end", "reset"), "stream")
+        end = data.get("end") is True
+        [text] = checked_texts([data.get("text", "")], self._asking.limits, "text")
+        options = checked_options(self._served, data.get("options"), self._asking.limits)
+        async with self._holding(start=data.get("reset") is True, end=end) as held:
+            if options and held.state is not None:
+                raise Refusal(409, "options come with the first text. End the text first.")
+            if held.state is None:
+                held.state = held.served.model.stream(**options)
+            answers = await self._asking.call(partial(held.state.feed, text))
+            answers += await self._asking.call(held.state.end) if end else []
+        yield {"answers": [answer.to_dict() for answer in answers]} | ({"done": True} if end else {})
 
 
-class _Writing:
+class _Writing(_Kept):
     """A language model that goes on from where it is."""
-
-    def __init__(self, asking: Asking, served: Served) -> None:
-        self._asking, self._served = asking, served
-        self._state: Any = None
 
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         check_known(data, ("text", "options", "reset"), "stream")
-        if data.get("reset"):
-            self._state = None
-        if "text" not in data:
-            yield {"reset": True}
-            return
         options = checked_options(self._served, data.get("options"), self._asking.limits)
-        [text] = checked_texts([data["text"]], self._asking.limits, "text")
-        begin = partial(self._served.model.stream, text, state=self._state, **options)
-        stream = await self._asking.call(begin)
-        async for piece in self._asking.pieces(lambda: stream):
-            yield {"piece": piece}
-        result = stream.result
-        self._state = result.state
+        [text] = checked_texts([data.get("text", "")], self._asking.limits, "text")
+        async with self._holding(start=data.get("reset") is True) as held:
+            if "text" not in data:
+                text, options = "", {"max_tokens": 0}
+            begin = partial(held.served.model.stream, text, state=held.state, **options)
+            stream = await self._asking.call(begin)
+            async for piece in self._asking.pieces(lambda: stream):
+                yield {"piece": piece}
+            result = stream.result
+            held.state = result.state
         yield {"answer": result.to_dict()}
 
 

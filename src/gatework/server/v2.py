@@ -23,6 +23,7 @@ from gatework.server.inference import InferAnswer, InferRequest, answer, statist
 from gatework.server.refusal import Refusal
 from gatework.server.registry import Registry, Served
 from gatework.server.requests import JSON, Head, dumped, parsed
+from gatework.server.sequences import Sequences, place_of
 from gatework.server.tensors import Tensor, from_bytes, from_json, to_bytes, to_json
 
 EXTENSIONS = (
@@ -32,10 +33,10 @@ MODEL = "/v2/models/{name:path}"
 Headers = list[tuple[bytes, bytes]]
 
 
-async def infer(asking: Asking, served: Served, head: Head, body: bytes) -> tuple[bytes, Headers]:
+async def infer(asking: Asking, sequences: Sequences, served: Served, head: Head, body: bytes) -> tuple[bytes, Headers]:
     """The body and headers that answer `infer`. Raises: Refusal, UserError."""
     request, binary, all_binary = parse(head, body)
-    found = await answer(asking, served, request)
+    found = await answer(asking, sequences, served, request)
     return packed(*assembled(found, binary, all_binary), head.accept_encoding)
 
 
@@ -109,9 +110,10 @@ def packed(body: bytes, json_length: int, accept: bytes) -> tuple[bytes, Headers
 class V2:
     """The paths beside `infer` of a model in its only version."""
 
-    def __init__(self, registry: Registry, asking: Asking, ready: Any) -> None:
+    def __init__(self, registry: Registry, asking: Asking, sequences: Sequences, ready: Any) -> None:
         """`ready()`: whether the service takes requests."""
         self._registry, self._asking, self._ready = registry, asking, ready
+        self._sequences = sequences
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -130,6 +132,12 @@ class V2:
             Route("/v2/logging", self.no_settings, methods=["GET", "POST"]),
             Route("/v2/trace/setting", self.no_settings, methods=["GET", "POST"]),
             Route(f"{MODEL}/trace/setting", self.no_settings, methods=["GET", "POST"]),
+        ]
+        state = f"{MODEL}/sequences/{{identity}}/state"
+        found += [
+            Route(state, self.get_state),
+            Route(state, self.put_state, methods=["PUT"]),
+            Route(state, self.delete_state, methods=["DELETE"]),
         ]
         for path in (with_version, MODEL):
             found += [
@@ -200,10 +208,27 @@ class V2:
     async def infer(self, request: Request) -> Response:
         """What was asked with a version; without one it is answered before any routing."""
         state = request.scope["state"]
-        body, headers = await infer(self._asking, self._served(request), state["head"], state["body"])
+        body, headers = await infer(self._asking, self._sequences, self._served(request), state["head"], state["body"])
         response = Response(body)
         response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
         return response
+
+    async def get_state(self, request: Request) -> Response:
+        """The state of a sequence as bytes."""
+        data = await self._sequences.get(self._served(request), request.path_params["identity"])
+        return Response(data, media_type="application/octet-stream")
+
+    async def put_state(self, request: Request) -> Response:
+        """Begin a sequence with a state."""
+        place = place_of({"sequence_id": request.path_params["identity"]})
+        assert place is not None  # a path has no empty part
+        await self._sequences.put(self._served(request), place.identity, request.scope["state"]["body"])
+        return _json({})
+
+    async def delete_state(self, request: Request) -> Response:
+        """Forget a sequence."""
+        self._sequences.delete(self._served(request), request.path_params["identity"])
+        return _json({})
 
     async def no_regions(self, request: Request) -> Response:
         """Shared memory: none is registered, nor can be."""
