@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from gatework.core.architecture import Architecture
+from gatework.core.architecture import Architecture, encoder_fault
 from gatework.core.bundle import CARD, bundle_size
 from gatework.core.errors import ConfigError
+from gatework.core.writer import Writer, writer_fault
 from gatework.export.card import model_card
 from gatework.export.storage import stored_bytes
 from gatework.export.writer import NGRAM_KEYS, build_config, metrics_reserve
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from gatework.core.recipe import Recipe
     from gatework.tasks import Prepared
 
-WORDS = "tokenizer/vocabulary.json"
+SIDES = ("tokenizer/", "target/")
+"""Where vocabularies lie: of what is read, and of targets where they have one of their own."""
+WORDS, SUBWORDS = "vocabulary.json", "subwords.json"
 LEXICON_KEYS, LEXICON_COUNTS = "tokenizer/lexicon.u64", "tokenizer/lexicon.f32"
 WIDTHS = ("embedding", "units", "projection", "ngram_embedding", "lexicon_embedding")
 """Options of `[model]` that shrink together."""
+WRITER_WIDTHS = ("writer_units", "attention", "feed_forward")
+"""Those of a head sequence too."""
 SLACK = 256
 """Bytes for digits that come out longer than planned."""
 
@@ -99,14 +104,16 @@ class _Sizes:
         self._architecture = prepared.architecture
         self._entries = {name: len(data) for name, data in prepared.entries().items()}
         self._special = 0
-        self.words = 0
-        # A subword model is trained to its size: its entries shrink about as its number of pieces does.
-        self._subwords = "tokenizer/subwords.json" in self._entries
-        if WORDS in self._entries:
-            words = json.loads(prepared.entries()[WORDS])
-            self.words, self._special = len(words), prepared.architecture.vocabulary - len(words)
-            lengths = (len(json.dumps(word, ensure_ascii=False).encode()) + 1 for word in words)
-            self._lengths = [0, *accumulate(lengths)]
+        self._lengths: dict[str, list[int]] = {}
+        """Bytes of the first words of each side's vocabulary."""
+        for side in SIDES:
+            if side + WORDS in self._entries:
+                words = json.loads(prepared.entries()[side + WORDS])
+                lengths = (len(json.dumps(word, ensure_ascii=False).encode()) + 1 for word in words)
+                self._lengths[side] = [0, *accumulate(lengths)]
+                if side == SIDES[0]:
+                    self._special = prepared.architecture.vocabulary - len(words)
+        self.words = max((len(lengths) - 1 for lengths in self._lengths.values()), default=0)
         self._config = build_config(prepared, _longest_decode(prepared), "x" * 200)
         card = model_card("x" * 64, self._config, prepared.architecture, {}, "fp32")
         self._entries[CARD] = len(card)
@@ -119,16 +126,28 @@ class _Sizes:
         for name, rows, each in ((NGRAM_KEYS, ngrams, 4), (LEXICON_KEYS, lexicon, 8), (LEXICON_COUNTS, lexicon, 4)):
             if name in entries:
                 entries[name] = each * rows
-        if WORDS in entries:
-            entries[WORDS] = self._lengths[choice.words] + 1
-        if self._subwords and self.words:
-            name = "tokenizer/subwords.json"
-            entries[name] = -(-entries[name] * choice.words // self.words)
-        shapes = weight_shapes(
-            narrowed(self._architecture, ngrams, lexicon, self._special + choice.words, choice.share)
-        )
+        for side, lengths in self._lengths.items():
+            whole = len(lengths) - 1
+            kept = min(whole, choice.words)
+            entries[side + WORDS] = lengths[kept] + 1
+            # A subword model is trained to its size: its entries shrink about as its number of pieces does.
+            if side + SUBWORDS in entries and whole:
+                entries[side + SUBWORDS] = -(-entries[side + SUBWORDS] * kept // whole)
+        shapes = weight_shapes(narrowed(self._architecture, ngrams, lexicon, self._words(choice.words), choice.share))
         weights = stored_bytes(shapes, choice.storage)
         return bundle_size(config=self._config, weights_bytes=weights, entries=entries) + self._reserve
+
+    def fits(self, share: float) -> bool:
+        """Whether parts of a network that is a share as wide go together."""
+        a = narrowed(self._architecture, *_rows(self._architecture), self._words(self.words), share)
+        sizes = {"vocabulary": a.vocabulary, "outputs": a.outputs, "embedding": a.embedding}
+        return a.writer is None or not (
+            encoder_fault(a.encoder, embedding=a.embedding) or writer_fault(a.writer, memory=a.encoder.outputs, **sizes)
+        )
+
+    def _words(self, most: int) -> tuple[int, ...]:
+        """The sizes of the vocabularies with at most so many words; none where there is no vocabulary."""
+        return tuple(self._special + min(len(lengths) - 1, most) for lengths in self._lengths.values())
 
 
 def _rows(a: Architecture) -> tuple[int, int]:
@@ -142,19 +161,38 @@ def _shared(a: Architecture, rows: int) -> tuple[int, int]:
     return ngrams, rows - ngrams
 
 
-def narrowed(a: Architecture, rows: int, lexicon: int, vocabulary: int, share: float) -> Architecture:
-    """An architecture of fewer n-grams and words, its widths a share of what they were."""
-    encoder = replace(a.encoder, units=_width(a.encoder.units, share), projection=_width(a.encoder.projection, share))
+def narrowed(a: Architecture, rows: int, lexicon: int, words: tuple[int, ...], share: float) -> Architecture:
+    """An architecture of fewer n-grams and words, its widths a share of what they were; `words` of each vocabulary."""
+    units = _width(a.encoder.units, share)
+    inner = _inner(a.encoder.inner, a.encoder.units, share)
+    encoder = replace(a.encoder, units=units, projection=_width(a.encoder.projection, share), inner=inner)
     return replace(
         a,
-        vocabulary=vocabulary or a.vocabulary,
+        vocabulary=words[0] if words else a.vocabulary,
+        outputs=a.outputs if a.writer is None else words[-1],
         embedding=_width(a.embedding, share),
         encoder=encoder,
+        writer=None if a.writer is None else _narrow_writer(a.writer, share),
         ngram_rows=rows,
         ngram_embedding=_width(a.ngram_embedding, share) if rows else 0,
         lexicon_rows=lexicon,
         lexicon_embedding=_width(a.lexicon_embedding, share) if lexicon else 0,
     )
+
+
+def _narrow_writer(writer: Writer, share: float) -> Writer:
+    return replace(
+        writer,
+        units=_width(writer.units, share),
+        embedding=_width(writer.embedding, share),
+        attention_units=_width(writer.attention_units, share),
+        inner=_inner(writer.inner, writer.units, share),
+    )
+
+
+def _inner(inner: int, units: int, share: float) -> int:
+    """The inner width of a transformer: unless told otherwise it is four times its units."""
+    return 4 * _width(units, share) if inner == 4 * units else _width(inner, share)
 
 
 def _choices(full: _Choice, sizes: _Sizes, limit: int) -> Iterator[_Choice]:
@@ -163,7 +201,7 @@ def _choices(full: _Choice, sizes: _Sizes, limit: int) -> Iterator[_Choice]:
     full = replace(full, storage="int8")
     yield full
     for stage, (shares, rows_floor, words_floor) in enumerate(STAGES):
-        for share in shares:
+        for share in filter(sizes.fits, shares):
             wide = replace(full, share=share)
             low_rows, low_words = min(full.rows, rows_floor), min(full.words, words_floor)
             if stage == 0:
@@ -206,13 +244,15 @@ def _changed(prepared: Prepared, full: _Choice, choice: _Choice, limit: int) -> 
             inputs |= {"lexicon_rows": lexicon} if lexicon else {"lexicon": ""}
         sections["input"] = inputs
     if choice.words != full.words:
-        if recipe.input.unit in ("bpe", "unigram"):  # of a language model's tokens some are no subwords
+        units = {recipe.input.unit, recipe.input.unit if recipe.input.shared else recipe.input.target_unit}
+        if units & {"bpe", "unigram"}:  # of a language model's tokens some are no subwords
             fewer = recipe.input.subwords - (full.words - choice.words)
             sections.setdefault("input", {})["subwords"] = max(1, min(choice.words, fewer))
-        else:
+        if units - {"bpe", "unigram"}:
             sections.setdefault("input", {})["max_vocabulary"] = choice.words
     if choice.share != 1.0:
-        sections["model"] = {name: _width(getattr(recipe.model, name), choice.share) for name in WIDTHS}
+        names = (*WIDTHS, *WRITER_WIDTHS) if prepared.architecture.writer is not None else WIDTHS
+        sections["model"] = {name: _width(getattr(recipe.model, name), choice.share) for name in names}
     return recipe.replace(**sections) if sections else recipe
 
 
@@ -238,5 +278,8 @@ def _longest_decode(prepared: Prepared) -> dict[str, Any]:
     """Decode settings as long as they can come."""
     if prepared.architecture.language is not None:
         return {"documents": "x" * 8, "carry": False, "template": prepared.recipe.data.template}
+    if prepared.architecture.writer is not None:
+        decode: dict[str, Any] = prepared.codec.settings.to_dict()
+        return decode
     number = [0.12345678901234567e-9] * prepared.architecture.outputs
     return {"multi_label": False, "temperature": number[0], "thresholds": number, "prior": number, "positive": "x" * 64}

@@ -152,7 +152,6 @@ def test_what_is_usual_and_scripts_of_sources(tmp_path):
     [
         ({"model": {"pooling": ("last",)}}, r"model\.pooling is not for sequence to sequence"),
         ({"train": {"bptt": 3}}, r"train\.bptt is not"),
-        ({"export": {"max_size": 10}}, r"export\.max_size is not"),
         ({"train": {"metric": "accuracy"}}, r"train\.metric 'accuracy' is unknown"),
         ({"input": {"unit": "char", "target_unit": "word"}}, r"input\.shared = true needs one unit"),
         ({"model": {"copy_source": True}}, r"model\.copy_source needs attention and input\.shared"),

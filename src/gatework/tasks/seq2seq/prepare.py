@@ -145,7 +145,6 @@ UNREAD = {
         *("activation_penalty", "temporal_penalty"),
     ),
     "decode": ("threshold", "tune_threshold", "calibrate"),
-    "export": ("max_size",),
 }
 """Options of other tasks that someone might expect to do something."""
 
