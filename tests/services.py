@@ -45,6 +45,10 @@ class Running:
     port: int
     grpc_port: int = 0
 
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
     def ask(self, method, path, body=None, headers=None, timeout=30):
         """One request on a connection of its own; a dict is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

@@ -24,7 +24,7 @@ ARROWS = {
     "train": {"nn", "tasks", "runtime", "export", "text", "core"},
     "export": {"nn", "tasks", "runtime", "core"},
     "explain": {"runtime", "tasks", "core"},
-    "server": {"runtime", "core"},
+    "server": {"runtime", "explain", "core"},
 }
 DOORS = {"cli", "sklearn", "__init__", "__main__"}
 WITH_TORCH = {"nn", "train", "export"}

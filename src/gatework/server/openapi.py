@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import gatework
+from gatework.explain.explanation import MOST_TOKENS
 from gatework.server.limits import Limits
 
 Schema = dict[str, Any]
@@ -84,6 +85,21 @@ def description(limits: Limits) -> bytes:
                 named=True,
             )
         },
+    }
+    paths[f"{name}/explain"] = {
+        "post": _call(
+            "What each token did for the answer, and what the gates did at each token.",
+            {"type": "object"},
+            body=_object(
+                {
+                    "text": string,
+                    "label": {"type": "string"},
+                    "limit": {"type": "integer", "minimum": 1, "maximum": MOST_TOKENS},
+                },
+                required=("text",),
+            ),
+            named=True,
+        )
     }
     paths |= _protocol()
     whole = {

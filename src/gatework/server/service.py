@@ -24,6 +24,7 @@ from gatework.server.gate import Gate
 from gatework.server.limits import Limits
 from gatework.server.meters import CONTENT_TYPE, Meters
 from gatework.server.openapi import description
+from gatework.server.page import Page
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry
 from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_bytes, send_json
@@ -73,10 +74,13 @@ class Service:
         self.sequences = Sequences(self.asking, limits, self.meters)
         self.draining = False
         self._bodies = Bodies(limits)
+        page = Page()
+        self._open = frozenset((*OPEN, *page.paths))
         v1, sockets = V1(self.registry, self.asking), Sockets(self)
         name = "/v1/models/{name:path}"
         self._routes = Router(
             [
+                *page.routes(),
                 Route("/health/live", self._live),
                 Route("/health/ready", self._ready),
                 Route("/metrics", self._metrics),
@@ -84,7 +88,7 @@ class Service:
                 Route("/v1/models", v1.models),
                 *(
                     Route(f"{name}/{what}", getattr(v1, what), methods=["POST"])
-                    for what in ("generate", "score", "fill", "rewrite")
+                    for what in ("generate", "score", "fill", "rewrite", "explain")
                 ),
                 Route(f"{name}/predict", self._predict, methods=["POST"]),
                 WebSocketRoute(f"{name}/stream", sockets.stream),
@@ -127,7 +131,7 @@ class Service:
         status, texts = 200, 0
         try:
             head = head_of(scope)
-            if path not in OPEN:
+            if path not in self._open:
                 self.gate.check(head)
             body = await self._bodies.read(receive, head)
             size, start = len(body), time.perf_counter()

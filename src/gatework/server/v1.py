@@ -4,6 +4,7 @@ POST /v1/models/NAME/predict   {"text": "..."} or {"texts": [...]}, "options": {
 POST /v1/models/NAME/generate  {"prompt": "..."}, "options", "stream": true for server-sent events
 POST /v1/models/NAME/score     {"texts": [...]}, or {"pairs": [[source, target], ...]}
 POST /v1/models/NAME/fill      {"text": "a ___ film"}; rewrite: {"text": "a [[dull]] film"}
+POST /v1/models/NAME/explain   {"text": "..."}, "label", "limit": what `gatework.explain.explain` gives
 GET  /v1/models, /v1/models/NAME
 """
 
@@ -17,13 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gatework.core.errors import UserError
+from gatework.explain.explanation import MOST_TOKENS, explain
 from gatework.server.asking import Asking, checked_options, checked_texts
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry, Served, check_known
 from gatework.server.requests import dumped
 
 EVENTS = "text/event-stream"
-ACTIONS = ("predict", "generate", "score", "fill", "rewrite")
+ACTIONS = ("predict", "generate", "score", "fill", "rewrite", "explain")
 
 
 async def predict(asking: Asking, served: Served, data: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -100,6 +102,18 @@ class V1:
         options.pop("max_tokens", None)
         found = await self._asking.call(partial(served.model.rewrite, text, **options))
         return _json({"answer": found.to_dict()})
+
+    async def explain(self, request: Request) -> Response:
+        """Why a model answers a text as it does."""
+        served, data = self._asked(request, "text", "label", "limit")
+        [text] = checked_texts([data.get("text")], self._asking.limits, "text")
+        label, limit = data.get("label"), data.get("limit", MOST_TOKENS)
+        if not (label is None or isinstance(label, str)):
+            raise Refusal(422, f"label must be a string, got {label!r:.40}.")
+        if type(limit) is not int or not 1 <= limit <= MOST_TOKENS:
+            raise Refusal(422, f"limit must be a whole number from 1 to {MOST_TOKENS}, got {limit!r:.40}.")
+        found = await self._asking.call(partial(explain, served.model, text, label=label, limit=limit))
+        return _json(found | {"model": served.name})
 
     def _asked(self, request: Request, *known: str) -> tuple[Served, dict[str, Any]]:
         served = self._registry.get(request.path_params["name"])

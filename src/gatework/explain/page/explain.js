@@ -19,12 +19,13 @@ const WORDS = {
 };
 const SIGNED = new Set(["g", "n", "c", "h"]);  // beside the gates proper, which lie between 0 and 1
 
-export function renderExplanation(root, data, language = "en") {
+// `tagged`: whether the text with its tags is shown too, where the page has not shown it already.
+export function renderExplanation(root, data, language = "en", tagged = true) {
   const words = WORDS[language] || WORDS.en;
   root.classList.add("explanation");
   root.replaceChildren();
   if (data.task === "classify") attribution(root, data, words);
-  else if (data.task === "tag") tags(root, data, words);
+  else if (data.task === "tag") { if (tagged) tags(root, data, words); }
   else if (data.task === "lm") surprise(root, data, words);
   if (data.alignment) alignment(root, data.alignment, words);
   if (data.gates) gates(root, data.gates, words);
@@ -93,7 +94,7 @@ function surprise(root, data, words) {
 
 function alignment(root, data, words) {
   element(root, "h3", words.looked);
-  const named = (tokens) => tokens.map((token) => token.trim() || `⏎ ${words.end}`);
+  const named = (tokens) => tokens.map((token, place) => token.trim() || (place < tokens.length - 1 ? "␣" : `⏎ ${words.end}`));
   heat(root, data.weights, named(data.source), named(data.written), { low: 0, high: 1 });
 }
 
@@ -142,7 +143,8 @@ function heat(root, rows, across, down, { low, high, small = false }) {
   across.forEach((text, column) => {
     pen.save();
     pen.translate(left + (column + 0.5) * cell.w, top - 5);
-    pen.rotate(-Math.PI / 2);
+    if (pen.measureText(text).width > cell.w - 2) pen.rotate(-Math.PI / 2);
+    else { pen.textAlign = "center"; pen.translate(0, -5); }
     pen.fillText(text, 0, 0, 150);
     pen.restore();
   });

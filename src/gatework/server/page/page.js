@@ -1,0 +1,205 @@
+// The page of a service: choose a model, type, see its answer and why. Plain modules; nothing comes from elsewhere.
+
+import { ask, events, Refused, setToken } from "./asking.js";
+import { renderExplanation } from "./explain.js";
+import { element, OPTIONS, read, VIEWS } from "./views.js";
+import { WORDS } from "./words.js";
+
+const LIVE_MS = 60, WHY_MS = 350, WHY_TOKENS = 96;
+const at = (id) => document.getElementById(id);
+const state = { models: [], model: null, written: "", language: localStorage.getItem("language") || browserLanguage(), turn: 0 };
+let running = null, typed = 0, wondered = 0;
+
+function browserLanguage() { return navigator.language.startsWith("zh") ? "zh" : "en"; }
+const words = () => WORDS[state.language];
+const view = () => VIEWS[state.model.kind];
+const path = (action) => `v1/models/${state.model.name.split("/").map(encodeURIComponent).join("/")}/${action}`;
+
+// What would be asked now: the action and its body.
+function request() {
+  const given = {};
+  for (const input of at("options").querySelectorAll("input")) {
+    const value = read(OPTIONS[input.name].kind, input.value);
+    if (value !== undefined) given[input.name] = value;
+  }
+  const text = at("text").value;
+  const asked = state.model.task === "reply" ? text.split("\n").filter(Boolean) : text;
+  return view().request(asked, given);
+}
+
+function fail(error) {
+  if (error.name === "AbortError") return;
+  at("error").hidden = false;
+  at("error").textContent = error instanceof Refused ? error.message : words().unreachable;
+  at("token-row").hidden = error.status !== 401 && at("token-row").hidden;
+}
+
+// Ask at once; an answer to what was typed before is dropped.
+async function answer() {
+  if (!state.model) return;
+  running?.abort();
+  running = new AbortController();
+  state.written = "";
+  const signal = running.signal, turn = ++state.turn, text = at("text").value;
+  at("error").hidden = true;
+  code();
+  if (!text.trim() && view().live) {
+    at("answer").replaceChildren();
+    element(at("answer"), "p", words().empty, "note");
+    at("status").textContent = "";
+    return;
+  }
+  try {
+    const [action, body] = request();
+    if (action === "generate") await write(body, text, signal, turn);
+    else {
+      const { data, ms } = await ask(path(action), body, signal);
+      if (turn !== state.turn) return;
+      const place = document.createElement("div");
+      view().show(place, data, words(), text);
+      at("answer").replaceChildren(place);
+      at("status").textContent = `${ms.toFixed(1)} ${words().ms}`;
+    }
+    wonder();
+  } catch (error) { if (turn === state.turn) fail(error); }
+}
+
+// What a language model writes, as it comes.
+async function write(body, text, signal, turn) {
+  const start = performance.now();
+  at("answer").replaceChildren();
+  const line = element(at("answer"), "p", "", "written");
+  line.dir = "auto";
+  element(line, "span", text, "given");
+  const place = element(line, "span");
+  buttons(true);
+  try {
+    for await (const [name, data] of events(path("generate"), body, signal)) {
+      if (turn !== state.turn) return;
+      if (name === "error") throw new Refused(422, data.error);
+      if (name === "message") { place.append(data.text); state.written += data.text; continue; }
+      const ms = performance.now() - start;
+      at("status").textContent = `${data.tokens} ${words().tokens}, ${words().ended[data.reason] || data.reason}, ${ms.toFixed(0)} ${words().ms}`;
+    }
+  } finally { if (turn === state.turn) buttons(false); }
+}
+
+// Why: asked once typing rests, and only where it is looked at.
+function wonder() {
+  clearTimeout(wondered);
+  if (at("why").open) wondered = setTimeout(explain, WHY_MS);
+}
+
+async function explain() {
+  const turn = state.turn, text = at("text").value + state.written;
+  if (!text.trim() || !state.model) { at("explanation").replaceChildren(); return; }
+  try {
+    const { data } = await ask(path("explain"), { text, limit: WHY_TOKENS });
+    if (turn === state.turn) renderExplanation(at("explanation"), data, state.language, false);
+  } catch (error) { if (turn === state.turn) fail(error); }
+}
+
+function code() {
+  const [action, body] = request(), url = new URL(path(action), location.href).href;
+  const shell = JSON.stringify(body).replaceAll("'", "'\\''");
+  at("curl").textContent = `curl '${url}' -H 'content-type: application/json' -d '${shell}'`;
+  const python = JSON.stringify(body).replaceAll("\\", "\\\\").replaceAll("'", "\\'");
+  at("python").textContent = "import json, urllib.request\n\n"
+    + `body = '${python}'.encode()\n`
+    + `request = urllib.request.Request("${url}", body, {"content-type": "application/json"})\n`
+    + (body.stream ? "for line in urllib.request.urlopen(request):\n    print(line.decode(), end=\"\")\n"
+      : "print(json.load(urllib.request.urlopen(request)))\n");
+}
+
+function buttons(busy) {
+  at("actions").replaceChildren();
+  if (view().live) return;
+  const filling = at("text").value.includes(view().gap || "\0");
+  const button = element(at("actions"), "button", words()[busy ? "stop" : filling ? "fill" : "write"], "main");
+  button.type = "button";
+  button.onclick = () => {
+    if (!busy) { answer(); return; }
+    running.abort();
+    buttons(false);
+  };
+}
+
+// Everything that depends on the model and the language.
+function draw() {
+  document.documentElement.lang = state.language;
+  for (const place of document.querySelectorAll("[data-word]")) place.textContent = words()[place.dataset.word];
+  for (const button of document.querySelectorAll("[data-copy]")) button.textContent = words().copy;
+  at("language").textContent = words().other;
+  const model = state.model;
+  if (!model) { fail(new Refused(0, words().no_model)); return; }
+  at("text-label").textContent = words()[model.task === "reply" ? "dialogue" : view().label];
+  at("about").textContent = `${model.name} · ${model.task} · ${(model.bytes / 1e6).toFixed(2)} MB ${words().bytes}`
+    + (model.labels.length ? ` · ${model.labels.slice(0, 8).join(", ")}${model.labels.length > 8 ? " …" : ""}` : "");
+  const kept = Object.fromEntries([...at("options").querySelectorAll("input")].map((input) => [input.name, input.value]));
+  at("options").replaceChildren();
+  for (const name of view().options) {
+    const { kind, value = "" } = OPTIONS[name];
+    const label = element(at("options"), "label", `${words()[name]} `, kind === "whole" || kind === "number" ? "" : "wide");
+    const input = element(label, "input");
+    input.name = name;
+    input.value = kept[name] ?? value;
+    input.inputMode = kind === "whole" ? "numeric" : kind === "number" ? "decimal" : "text";
+    input.oninput = change;
+  }
+  buttons(false);
+  code();
+}
+
+function change() {
+  clearTimeout(typed);
+  if (!state.model) return;
+  if (view().live) typed = setTimeout(answer, LIVE_MS);
+  else { state.written = ""; buttons(false); code(); wonder(); }
+}
+
+async function start() {
+  try {
+    const { data } = await ask("v1/models");
+    at("error").hidden = true;
+    state.models = data.models;
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    state.model = data.models.find((model) => model.name === wanted) || data.models[0] || null;
+    at("model").replaceChildren();
+    for (const model of data.models) element(at("model"), "option", model.name).selected = model === state.model;
+    draw();
+    if (state.model && view().live) answer();
+  } catch (error) { draw(); fail(error); }
+}
+
+at("text").oninput = change;
+at("asking").onsubmit = (event) => { event.preventDefault(); answer(); };
+at("text").onkeydown = (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) answer(); };
+at("model").onchange = () => {
+  state.model = state.models.find((model) => model.name === at("model").value);
+  history.replaceState(null, "", `#${encodeURIComponent(state.model.name)}`);
+  running?.abort();
+  state.turn++;
+  state.written = "";
+  for (const id of ["answer", "explanation"]) at(id).replaceChildren();
+  at("status").textContent = "";
+  draw();
+  change();
+  wonder();
+};
+at("language").onclick = () => {
+  state.language = state.language === "en" ? "zh" : "en";
+  localStorage.setItem("language", state.language);
+  draw();
+  change();
+  wonder();
+};
+at("why").ontoggle = wonder;
+at("token").onchange = () => { setToken(at("token").value.trim()); start(); };
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.onclick = async () => {
+    await navigator.clipboard.writeText(at(button.dataset.copy).textContent);
+    button.textContent = words().copied;
+    setTimeout(() => { button.textContent = words().copy; }, 1200);
+  };
+}
+start();

@@ -1,0 +1,181 @@
+"""The page: its files, and in a browser every kind of model, mistakes, tokens, two languages."""
+
+import shutil
+
+import pytest
+
+from gatework.explain import explain
+from gatework.runtime import load
+from services import need_extra, running
+
+need_extra()
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+TOKEN = "a-long-token"
+
+
+def test_the_page_and_all_it_names_are_there(everything):
+    page = everything.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for name in ("page.css", "page.js", "asking.js", "views.js", "words.js", "explain.css", "explain.js"):
+        got = everything.get(f"/page/{name}")
+        assert got.status == 200
+        again = everything.get(f"/page/{name}", headers={"if-none-match": got.headers["etag"]})
+        assert (again.status, again.body) == (304, b"")
+    assert everything.get("/page/other.js").status == 404
+    assert everything.get("/page/../service.py").status == 404
+
+
+@pytest.mark.parametrize(("kind", "text"), [("classify", "a great film"), ("tag", "Ann Lee"), ("lm", "the cat")])
+def test_why_is_what_the_library_says(everything, small, kind, text):
+    got = everything.post(f"/v1/models/{kind}/explain", {"text": text, "limit": 2}).json
+    want = explain(load(small[kind]), text, limit=2)
+    assert got["model"] == kind
+    assert got["gates"]["tokens"] == want["gates"]["tokens"]
+    assert got["tokens"] == want["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "text"),
+        ({"text": " "}, "nothing to read"),
+        ({"text": "a", "label": "nice"}, "label 'nice' is unknown"),
+        ({"text": "a", "label": 3}, "label must be a string"),
+        ({"text": "a", "limit": 100_000}, "limit must be a whole number"),
+        ({"text": "a", "limit": True}, "limit must be a whole number"),
+    ],
+)
+def test_mistakes_about_why(everything, body, message):
+    got = everything.post("/v1/models/classify/explain", body)
+    assert got.status == 422
+    assert message in got.json["error"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens the page of a service; what its console and its requests did wrong is an error at the end."""
+    faults, contexts = [], []
+
+    def visit(service, model="", *, wait="#model option", may_fail=(), **options):
+        context = browser.new_context(locale="en-GB", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((service.url, "data:")) or faults.append(request.url))
+
+        def heard(message):
+            known = any(str(fault) in message.text for fault in may_fail)
+            if message.type in ("error", "warning") and not known:
+                faults.append(message.text)
+
+        page.on("console", heard)
+        page.goto(f"{service.url}/#{model}")
+        page.wait_for_selector(wait, state="attached")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def test_a_classifier_answers_as_one_types(everything, visit):
+    page = visit(everything, "classify")
+    page.fill("#text", "a great film 🎬")
+    page.wait_for_selector("#answer .first")
+    assert "%" in page.inner_text("#answer")
+    assert "ms" in page.inner_text("#status")
+    page.click("#why summary")
+    page.wait_for_selector("#explanation canvas")
+    assert page.inner_text("#explanation .tokens") == "a great film 🎬"
+    page.select_option("#explanation .controls label:nth-child(2) select", "f")
+    page.focus("#explanation canvas")
+    page.keyboard.press("ArrowRight")
+    assert "unit" in page.inner_text("#explanation [aria-live]")
+
+
+def test_a_tagger_colours_spans(everything, small, visit):
+    page = visit(everything, "tag")
+    text = "Mr Smith met Ann Lee in New York ."
+    page.fill("#text", text)
+    page.wait_for_selector("#answer .spans:has-text('Smith')")
+    spans = load(small["tag"]).predict(text).spans
+    assert page.locator("#answer mark").count() == len(spans)
+
+
+def test_a_language_model_writes_and_fills(everything, visit):
+    page = visit(everything, "lm")
+    page.fill("#text", "the ")
+    page.fill("input[name=max_tokens]", "40")
+    page.fill("input[name=must]", "cat")
+    page.click("#actions button")
+    page.wait_for_selector("#status:has-text('tokens')")
+    assert "cat" in page.inner_text("#answer .written")
+    page.fill("#text", "the ___ sat")
+    page.click("text=Fill the gaps")
+    page.wait_for_selector("#answer li")
+
+
+def test_a_language_models_mistake_is_told(everything, visit):
+    page = visit(everything, "lm", may_fail=(422,))
+    page.fill("#text", "the ")
+    page.fill("input[name=temperature]", "-1")
+    page.click("#actions button")
+    page.wait_for_selector("#error:not([hidden])")
+    assert "temperature" in page.inner_text("#error")
+
+
+def test_a_translator_shows_where_it_looked(everything, visit):
+    page = visit(everything, "translate")
+    page.fill("#text", "red cat")
+    page.fill("input[name=count]", "2")
+    page.wait_for_selector("#answer li")
+    page.click("#why summary")
+    page.wait_for_selector("#explanation canvas")
+    assert "looked" in page.inner_text("#explanation h3 >> nth=0")
+
+
+def test_both_languages_and_small_screens(everything, visit):
+    page = visit(everything, "classify", viewport={"width": 360, "height": 640})
+    page.click("#language")
+    assert page.inner_text("#text-label") == "文本"
+    page.fill("#text", "伟大 " * 40)
+    page.wait_for_selector("#answer .first")
+    page.click("#why summary")
+    page.wait_for_selector("#explanation canvas")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.click("#language")
+    assert page.inner_text("#text-label") == "Text"
+
+
+def test_a_token_is_asked_for(small, visit):
+    with running([small["classify"]], tokens=(TOKEN,)) as service:
+        page = visit(service, wait="#error:not([hidden])", may_fail=(401,))
+        assert "token" in page.inner_text("#error")
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#model option", state="attached")
+        page.fill("#text", "a great film")
+        page.wait_for_selector("#answer .first")
+
+
+def test_a_service_that_went_away_is_told(small, visit):
+    with running([small["classify"]]) as service:
+        page = visit(service, may_fail=("net::ERR_CONNECTION_REFUSED",))
+    page.fill("#text", "a great film")
+    page.wait_for_selector("#error:not([hidden])")
+    assert "does not answer" in page.inner_text("#error")
