@@ -173,3 +173,70 @@ def test_the_bias_begins_at_the_shares_of_the_tokens():
     counts = 1000 * np.arange(17)
     bias = Seq2Seq(architecture, counts_V=counts).bias.detach().numpy()
     assert bias[16] - bias[8] == pytest.approx(np.log(2.0), abs=0.05)
+
+
+def likeliest(architecture, source, target):
+    """The runtime's likeliest token after each beginning of a target, the end among them."""
+    runtime = seq2seq.Seq2Seq(architecture, tensor_file(seq2seq_weights(architecture)), source="small.gw")
+    found = []
+    for length in range(len(target) + 1):
+        begun = list(target[:length])
+        tokens = [token for token in range(1, architecture.outputs) if token != END]
+        nats = {token: runtime.nll([source], [[*begun, token]])[0][length] for token in tokens}
+        nats[END] = runtime.nll([source], [begun])[0][length]
+        found.append(min(nats, key=nats.get))
+    return found
+
+
+@pytest.mark.parametrize("case", ["general", "copy", "coverage", "own vocabularies"])
+def test_scheduled_sampling_reads_what_the_network_would_write(case):
+    architecture = seq2seq_architecture(**CASES[case])
+    sources, targets, pairs = some(architecture)
+    own = network(architecture)
+    mixed = own.with_own(pairs, 1.0)
+    assert (mixed.read_BT[:, 0] == END).all()
+    for source, target, read in zip(sources, targets, mixed.read_BT.tolist(), strict=True):
+        assert read[1 : len(target) + 1] == likeliest(architecture, source, target)[: len(target)]
+    assert own.with_own(pairs, 0.0) is pairs
+    torch.manual_seed(0)
+    half = own.with_own(pairs, 0.5).read_BT[:, 1:]
+    live = torch.arange(1, half.shape[1] + 1) < pairs.lengths_B[:, None]
+    gold, likely = (half == one.read_BT[:, 1:] for one in (pairs, mixed))
+    assert (gold | likely)[live].all()
+    assert not gold[live].all()
+    assert not likely[live].all()
+
+
+@pytest.mark.parametrize("case", ["general", "copy"])
+def test_every_token_at_each_step(case):
+    """The probabilities of all tokens: they sum to one, and those of the targets are those of the loss."""
+    architecture = seq2seq_architecture(**CASES[case])
+    _, _, pairs = some(architecture)
+    own = network(architecture)
+    log_p_NV = own.log_p_each(pairs)
+    live = torch.arange(pairs.wanted_BT.shape[1]) < pairs.lengths_B[:, None]
+    np.testing.assert_allclose(log_p_NV.exp().sum(1).detach(), 1.0, rtol=1e-5)
+    wanted = log_p_NV.gather(1, pairs.wanted_BT[live][:, None])[:, 0]
+    np.testing.assert_allclose(-wanted.detach(), own.nats(pairs)[live], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(own.log_p(pairs).detach(), -own.nats(pairs).sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["general", "copy"])
+def test_a_teacher_is_followed(case):
+    """The gradient by the logits' bias is that of p - q by hand; nothing is left to learn where both agree."""
+    architecture = seq2seq_architecture(**CASES[case])
+    _, _, pairs = some(architecture)
+    own, teacher = network(architecture), network(architecture, seed=5)
+    p_NV = teacher.log_p_each(pairs).exp().detach()
+    plain, whole = own.taught_loss(pairs, p_NV, weight=0.0), own.taught_loss(pairs, p_NV, weight=1.0)
+    assert plain.item() == pytest.approx(own.loss(pairs).item(), rel=1e-5)
+    mixed = own.taught_loss(pairs, p_NV, weight=0.25)
+    assert mixed.item() == pytest.approx(0.75 * plain.item() + 0.25 * whole.item(), rel=1e-5)
+    if case == "general":
+        whole.backward()
+        want = (own.log_p_each(pairs).exp() - p_NV).sum(0)
+        np.testing.assert_allclose(own.bias.grad[1:], want.detach()[1:], atol=1e-4)
+    own.zero_grad()
+    same = own.log_p_each(pairs).exp().detach()
+    own.taught_loss(pairs, same, weight=1.0).backward()
+    assert max(float(p.grad.abs().max()) for p in own.parameters() if p.grad is not None) < 1e-4

@@ -311,6 +311,18 @@ class TrainSection(Section):
     """Language models: weight of the mean square of what the head reads (Merity et al. 2018: 2)."""
     temporal_penalty: Annotated[float, Field(ge=0.0)] = 0.0
     """Language models: weight of the mean square of its change from step to step (Merity et al. 2018: 1)."""
+    scheduled_sampling: Chance = 0.0
+    """Sequence to sequence: chance, by the last epoch, that the writer reads the token it finds likeliest itself in
+    place of the given one; it rises from epoch to epoch (Bengio et al. 2015; in two passes, Mihaylova and Martins
+    2019)."""
+    teacher: str | None = None
+    """Sequence to sequence: a bundle to learn from (distillation, Kim and Rush 2016), by the two options below."""
+    teacher_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Part of the loss that is the cross-entropy with the teacher's probabilities of every token. The vocabulary is the
+    teacher's."""
+    teacher_targets: Literal["none", "replace", "add"] = "none"
+    """What the teacher answers to the training sources: in place of their targets, or beside them. Answered once, kept
+    in the run folder."""
     start: str | None = None
     """Sequence to sequence: a bundle whose vocabulary and weights training begins with. Without `epochs` it is tuned by
     `risk_epochs` alone."""

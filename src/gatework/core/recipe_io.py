@@ -26,7 +26,7 @@ PATH_KEYS = {
     "data": ("train", "dev", "test", "train_target", "dev_target", "test_target", "unlabelled"),
     "input": ("vectors", "lexicon"),
     "model": ("bert", "language_model"),
-    "train": ("start",),
+    "train": ("start", "teacher"),
 }
 """Options that hold a path or a list of paths."""
 NO_PATHS = ("train",)

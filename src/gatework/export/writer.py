@@ -35,7 +35,7 @@ NAMED = (
     ("data", PATH_KEYS),
     ("input", ("vectors", "lexicon")),
     ("model", ("bert", "language_model")),
-    ("train", ("start",)),
+    ("train", ("start", "teacher")),
 )
 """Options of a recipe, by section, that name files."""
 BULKY = ("confusion", "reliability", "per_class", "interval")

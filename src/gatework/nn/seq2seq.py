@@ -173,6 +173,42 @@ class Seq2Seq(nn.Module):
             nats_N = self._mixed(log_p_NV, seen, pairs, live_BT)
         return -nats_N.new_zeros(live_BT.shape).masked_scatter(live_BT, nats_N).sum(1)
 
+    def log_p_each(self, pairs: Pairs) -> Tensor:
+        """log p of every token at each step of the targets, copies counted, (N, V), with gradients; -inf of padding."""
+        seen = self(pairs)
+        live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
+        log_p_NV = self._log_p(seen.o_BTE[live_BT])
+        if self.copy is None or seen.a_BTS is None:
+            return log_p_NV
+        gate_N1 = self._gate(seen, live_BT)[:, None]
+        source_NS = pairs.source_BS[:, None].expand(seen.a_BTS.shape)[live_BT]
+        copied_NV = torch.zeros_like(log_p_NV).scatter_add(1, source_NS, wide(seen.a_BTS[live_BT]))
+        log = nn.functional.logsigmoid
+        mixed_NV = torch.logaddexp(log(gate_N1) + log_p_NV[:, 1:], log(-gate_N1) + torch.log(copied_NV[:, 1:] + LEAST))
+        return torch.cat([log_p_NV[:, :1], mixed_NV], 1)
+
+    def taught_loss(self, pairs: Pairs, p_NV: Tensor, *, weight: float) -> Tensor:
+        """`loss`, of which the part `weight` is the cross-entropy with what a teacher gives every token, (N, V)."""
+        log_p_NV = self.log_p_each(pairs)
+        live_BT = torch.arange(pairs.wanted_BT.shape[1]) < pairs.lengths_B[:, None]
+        nats = -log_p_NV.gather(1, pairs.wanted_BT[live_BT][:, None]).sum()
+        if self.training and self.label_smoothing:
+            nats = (1.0 - self.label_smoothing) * nats - self.label_smoothing * log_p_NV[:, 1:].mean(1).sum()
+        return (1.0 - weight) * nats - weight * (p_NV[:, 1:] * log_p_NV[:, 1:]).sum()
+
+    @torch.no_grad()
+    def with_own(self, pairs: Pairs, chance: float) -> Pairs:
+        """The pairs, but that the writer reads what itself finds likeliest in place of given tokens, by chance."""
+        if not chance:
+            return pairs
+        live_BT = torch.arange(pairs.wanted_BT.shape[1]) < pairs.lengths_B[:, None]
+        likeliest_BT = torch.zeros_like(pairs.wanted_BT)
+        likeliest_BT[live_BT] = self.log_p_each(pairs).argmax(1)
+        drawn_BT = (torch.rand(pairs.wanted_BT.shape) < chance)[:, 1:] & live_BT[:, 1:]
+        read_BT = pairs.read_BT.clone()
+        read_BT[:, 1:] = torch.where(drawn_BT, likeliest_BT[:, :-1], read_BT[:, 1:])
+        return pairs._replace(read_BT=read_BT)
+
     def _encode(self, pairs: Pairs, real_BS: Tensor) -> Tensor:
         x_BSE = self._vectors(self.embedding, pairs.source_BS)
         if isinstance(self.encoder, TransformerEncoder):
@@ -192,13 +228,19 @@ class Seq2Seq(nn.Module):
 
     def _mixed(self, log_p_NV: Tensor, seen: Seen, pairs: Pairs, live_BT: Tensor) -> Tensor:
         """-log of what table and copies give the wanted tokens, (N,)."""
-        assert self.copy is not None and seen.a_BTS is not None and seen.copies_BTX is not None  # noqa: PT018
-        gate_N = wide(self.copy(seen.copies_BTX[live_BT])[:, 0])
+        assert seen.a_BTS is not None
+        gate_N = self._gate(seen, live_BT)
         same_BTS = pairs.wanted_BT[:, :, None] == pairs.source_BS[:, None]
         copied_N = (seen.a_BTS * same_BTS).sum(2)[live_BT]
         said_N = log_p_NV.gather(1, pairs.wanted_BT[live_BT][:, None])[:, 0]
         log = nn.functional.logsigmoid
         return -torch.logaddexp(log(gate_N) + said_N, log(-gate_N) + torch.log(copied_N + LEAST))
+
+    def _gate(self, seen: Seen, live_BT: Tensor) -> Tensor:
+        """How much of p is the table's, before the sigmoid, (N,)."""
+        assert self.copy is not None
+        assert seen.copies_BTX is not None
+        return wide(self.copy(seen.copies_BTX[live_BT])[:, 0])
 
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter under its name in a bundle (see `core.architecture`)."""

@@ -20,7 +20,6 @@ from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
 from gatework.nn import SPARSE_FROM, Network, NextToken, Seq2Seq, Tagger
-from gatework.runtime.tables import dense
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
@@ -39,6 +38,7 @@ from gatework.train.risk import Risk
 from gatework.train.run_folder import RunFolder
 from gatework.train.stage import Stage, Weights
 from gatework.train.tagging import Tagging
+from gatework.train.teacher import load_bundle, write_answers
 
 Say = Callable[[str], None]
 AnyNetwork = Network | Tagger | NextToken | Seq2Seq
@@ -202,7 +202,7 @@ def _stages(task: Task, prepared: Prepared, say: Say) -> list[Stage]:
     if isinstance(network, Seq2Seq):
         later: list[Stage] = [Risk(task, prepared, network)] if train.risk_epochs else []
         return [learn, *later] if train.epochs else later
-    for name in ("start", "risk_epochs"):
+    for name in ("start", "risk_epochs", "scheduled_sampling", "teacher"):
         if getattr(train, name):
             raise ConfigError(f"train.{name} is for sequence to sequence. Leave it out.")
     if isinstance(network, NextToken) or not train.pretrain_epochs:
@@ -305,8 +305,7 @@ def _seq2seq(prepared: Prepared) -> Seq2Seq:
         counts_V=prepared.train.target.counts_V,
     )
     if start is not None:
-        file = start.bundle.weights
-        network.load_weights({name: dense(file, name) for name, _ in network.named_weights()})
+        load_bundle(network, start.bundle.weights)
     return network
 
 
@@ -337,7 +336,10 @@ def _prepare(task: Task, recipe: Recipe, folder: RunFolder, group: Group, say: S
     """Every process prepares for itself, in a folder of its own: nothing is sent, and all come to the same."""
     own = folder.prepared if group.first else folder.prepared / f"process-{group.rank}"
     own.mkdir(parents=True, exist_ok=True)
-    prepared = task.prepare(recipe, own, say if group.first else silent)
+    said = say if group.first else silent
+    if recipe.train.teacher_targets != "none":
+        write_answers(task, recipe, own, said)
+    prepared = task.prepare(recipe, own, said)
     group.wait()
     return prepared
 

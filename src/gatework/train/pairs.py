@@ -2,9 +2,11 @@
 
     loss = sum over tokens of -log p, smoothed, over the pairs of the batch and the mean length of targets
 
-so that it is near nats a token, whatever a batch holds. Batches hold pairs of like length. Dev pairs are measured by
-how likely their targets are; where `train.metric` is about answers, the weights go through the runtime's own search,
-with one beam, so that what chooses the best epoch is what a bundle will say.
+so that it is near nats a token, whatever a batch holds. With a teacher a part of it is the cross-entropy with the
+teacher's probabilities; with scheduled sampling the writer reads tokens of its own here and there. Batches hold pairs
+of like length. Dev pairs are measured by how likely their targets are; where `train.metric` is about answers, the
+weights go through the runtime's own search, with one beam, so that what chooses the best epoch is what a bundle will
+say.
 
 B pairs, S places of a source, T steps of a target.
 """
@@ -26,6 +28,7 @@ from gatework.runtime import seq2seq
 from gatework.tasks import Prepared, Task
 from gatework.train.parallel import Group
 from gatework.train.stage import Loss, Stage, Weights, epoch_generator
+from gatework.train.teacher import teacher_network
 
 EVALUATE_TOKENS = 4
 """An evaluation batch holds as many times the tokens of a training batch: no gradients are kept."""
@@ -51,16 +54,26 @@ class Pairing(Stage):
         self.answers = settings.metric != "perplexity"
         """Whether dev sources are answered."""
         self.dev_tokens = int(prepared.dev.lengths_N.sum() * (1.0 + ANSWER_COST * self.answers))
+        self.teacher = teacher_network(prepared) if settings.teacher_weight else None
+        self.chance = settings.scheduled_sampling
+        """Of the epoch under way, that the writer reads a token of its own."""
         self._found: Weights = {}
 
     def batches(self, epoch: int) -> list[IntArray]:
+        self.chance = self.settings.scheduled_sampling * min(1.0, (epoch + 1) / self.epochs)
         rng = epoch_generator(self.settings.seed, self.order, epoch)
         budget, most = self.settings.batch_tokens, self.settings.max_batch
         return list(token_budget_batches(self.longer_N, budget=budget, max_batch=most, rng=rng))
 
     def loss(self, indices: IntArray) -> Loss:
-        pairs = pairs_of(self.prepared.train, indices)
-        value = self.network.loss(pairs) / (len(indices) * self.mean_length)
+        pairs = self.network.with_own(pairs_of(self.prepared.train, indices), self.chance)
+        if self.teacher is None:
+            nats = self.network.loss(pairs)
+        else:
+            with torch.no_grad():
+                p_NV = self.teacher.log_p_each(pairs).exp()
+            nats = self.network.taught_loss(pairs, p_NV, weight=self.settings.teacher_weight)
+        value = nats / (len(indices) * self.mean_length)
         return Loss(value, int(pairs.source_lengths_B.sum() + pairs.lengths_B.sum()))
 
     def evaluate(self, group: Group) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Risk(Pairing):
     def __init__(self, task: Task, prepared: Prepared, network: Seq2Seq) -> None:
         super().__init__(task, prepared, network)
         own = self.settings
-        self.settings = own.model_copy(update={"learning_rate": own.risk_learning_rate})
+        self.settings = own.model_copy(update={"learning_rate": own.risk_learning_rate, "scheduled_sampling": 0.0})
         self.epochs = own.risk_epochs
         self.risk = risk_of(own.metric if own.risk == "auto" else own.risk)
         ratio, draws = prepared.recipe.decode.max_ratio, own.risk_candidates == "samples"

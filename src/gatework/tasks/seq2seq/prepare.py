@@ -21,7 +21,8 @@ from gatework.tasks.facts import file_facts
 from gatework.tasks.seq2seq.architecture import architecture_of
 from gatework.tasks.seq2seq.codec import Seq2SeqCodec, Settings
 from gatework.tasks.seq2seq.sources import Empties, Sources
-from gatework.tasks.seq2seq.trained import Trained, check_network, open_trained, with_units_of
+from gatework.tasks.seq2seq.taught import with_answers
+from gatework.tasks.seq2seq.trained import Trained, check_network, open_trained, vocabulary_from, with_units_of
 from gatework.tasks.task import Prepared, Say, silent
 from gatework.text.scripts import NAMES, script_of
 
@@ -58,6 +59,8 @@ class PreparedPairs(Prepared):
     settings: Settings
     start: Trained | None = None
     """What training begins with, where it is not from nothing."""
+    teacher: Trained | None = None
+    """Whose probabilities training follows."""
 
     def entries(self) -> dict[str, bytes]:
         entries: dict[str, bytes] = self.codec.to_entries()
@@ -85,15 +88,16 @@ def prepare(
     if recipe.train.metric not in metrics:
         raise ConfigError(f"train.metric {recipe.train.metric!r} is unknown. {nearest(recipe.train.metric, metrics)}")
     _check(recipe)
-    sources = Sources.open(recipe, say, dialogue=dialogue)
+    sources = with_answers(Sources.open(recipe, say, dialogue=dialogue), folder, recipe.train.teacher_targets)
     start = open_trained(recipe.train.start, "train.start")
-    recipe = _with_units(recipe, units, say) if start is None else with_units_of(recipe, start)
+    known = vocabulary_from(recipe, start)
+    recipe = _with_units(recipe, units, say) if known is None else with_units_of(recipe, known)
     limit = recipe.input.max_tokens
 
     def train() -> Iterator[Pair]:
         return sources.read("train")
 
-    own, target = _fit(train, recipe) if start is None else (start.codec.source, start.codec.target)
+    own, target = _fit(train, recipe) if known is None else (known.codec.source, known.codec.target)
     context = sources.formats["train"].context
     decode = recipe.decode
     settings = Settings(
@@ -130,6 +134,7 @@ def prepare(
         facts=_facts(sources, streams, codec),
         settings=settings,
         start=start,
+        teacher=known if recipe.train.teacher_weight else None,
     )
 
 

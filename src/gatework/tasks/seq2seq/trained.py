@@ -1,7 +1,9 @@
-"""Bundles that a run begins with: their vocabulary is the run's, and their network has to be that of its recipe."""
+"""Bundles that a run begins with or learns from: their vocabulary is the run's, and the network of the one it begins
+with has to be that of its recipe."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatework.core.bundle import read_bundle
@@ -31,6 +33,31 @@ def open_trained(path: str | None, option: str) -> Trained | None:
     if bundle.architecture.head != "sequence":
         raise ConfigError(f"{option} {path}: its task is {bundle.task}. Give a model that writes targets from sources.")
     return Trained(option, bundle, open_codec(bundle.config, bundle.entries, source=bundle.source))
+
+
+def vocabulary_from(recipe: Recipe, start: Trained | None) -> Trained | None:
+    """Whose vocabulary a run takes; None where it makes its own. Raises ConfigError: two that differ are asked for."""
+    train = recipe.train
+    if train.teacher is None:
+        if train.teacher_weight or train.teacher_targets != "none":
+            raise ConfigError("train.teacher_weight and train.teacher_targets need train.teacher, a bundle.")
+        return start
+    if not train.teacher_weight:
+        if train.teacher_targets == "none":
+            raise ConfigError("train.teacher does nothing yet. Set train.teacher_weight or train.teacher_targets.")
+        return start
+    teacher = open_trained(train.teacher, "train.teacher")
+    if teacher is not None and start is not None and (one := _digest(start)) != (other := _digest(teacher)):
+        raise ConfigError(
+            f"train.start {start.bundle.source} and train.teacher {teacher.bundle.source} have different vocabularies "
+            f"({one} and {other}). Give models of one vocabulary, or set train.teacher_weight = 0."
+        )
+    return teacher
+
+
+def _digest(trained: Trained) -> str:
+    entries = trained.codec.to_entries()
+    return sha256(b"\0".join(name.encode() + b"\0" + entries[name] for name in sorted(entries))).hexdigest()[:12]
 
 
 def with_units_of(recipe: Recipe, trained: Trained) -> Recipe:
