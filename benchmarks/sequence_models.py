@@ -33,10 +33,8 @@ LEFT_OUT = ("confusion", "reliability")
 def figures(gatework: list[str], one: SequenceSet, bundle: Path) -> dict[str, Any]:
     """Everything the report wants of one bundle."""
     found = run_json([*gatework, "evaluate", str(bundle), str(data_folder() / one.test), "--json"])["metrics"]
-    size = {
-        "bytes": bundle.stat().st_size,
-        "parameters": run_json([*gatework, "info", str(bundle), "--json"])["parameters"],
-    }
+    told = run_json([*gatework, "info", str(bundle), "--json"])
+    size = {"bytes": told["bytes"], "parameters": told["parameters"]}
     return {name: value for name, value in found.items() if name not in LEFT_OUT} | size | course(bundle)
 
 

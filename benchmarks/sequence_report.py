@@ -98,12 +98,14 @@ def render(results: Results) -> str:
     sections = {
         "Scores on test, size and training time": (
             quality(results),
-            "From the exported int8 bundle, as `gatework evaluate` scores it, with 5 beams. Dev chose epochs and settings. "
-            "CMUdict keeps the stress of vowels and has a split of its own (the published figures are of another "
-            "split, without stress); an answer is compared with the best of the listed pronunciations.",
+            "From the exported int8 bundle, as `gatework evaluate` scores it, with 5 beams. Dev chose epochs and "
+            "settings. CMUdict keeps the stress of vowels, its split is our own; an answer is compared with the nearest "
+            "of the pronunciations listed. The published figures are of another split.",
         ),
-        "What parts of the models do": (variants(results), "The same recipe with one thing changed, same metrics in the "
-                                        "order of the table above."),
+        "What parts of the models do": (
+            variants(results),
+            "The same recipe with one thing changed; the same metrics, in the order of the table above.",
+        ),
         "Signatures": (signatures(results), "Of sacreBLEU."),
     }  # fmt: skip
     lines: list[str] = []
