@@ -99,8 +99,8 @@ def render(results: Results) -> str:
         "Scores on test, size and training time": (
             quality(results),
             "From the exported int8 bundle, as `gatework evaluate` scores it, with 5 beams. Dev chose epochs and "
-            "settings. CMUdict keeps the stress of vowels, its split is our own; an answer is compared with the nearest "
-            "of the pronunciations listed. The published figures are of another split.",
+            "settings. CMUdict keeps the stress of vowels, its split is our own; an answer is compared with the "
+            "nearest of the pronunciations listed. The published figures are of another split.",
         ),
         "What parts of the models do": (
             variants(results),
