@@ -157,9 +157,11 @@ private:
         search.never = nb::cast<std::vector<std::int32_t>>(given["never"]);
         for (const std::int32_t token : search.never) require(token >= 0 && token < network_.outputs, "a token is out of range");
         if (!given["automaton"].is_none()) search.automaton = &generate::token_automaton(given["automaton"]);
+        search.grid = nb::cast<bool>(given["grid"]);
+        require(!search.grid || search.automaton, "a grid without an automaton");
         search.draws = nb::cast<bool>(given["draws"]);
         if (search.draws) {
-            require(search.beams == 1, "draws have one beam");
+            require(search.beams == 1 && !search.grid, "draws have one beam");
             search.settings.temperature = nb::cast<double>(given["temperature"]);
             search.settings.top_k = nb::cast<std::int64_t>(given["top_k"]);
             search.settings.top_p = nb::cast<double>(given["top_p"]);

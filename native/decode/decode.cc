@@ -18,6 +18,7 @@ constexpr std::int64_t kRows = 64;  // beginnings that a thread has at once, or 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr double kLeast = 1e-10;  // see kernels/decoding.py
 constexpr std::size_t kNodes = 1024;
+constexpr std::int64_t kMostBanks = 16;
 
 // A token of a kept beginning, and the one before it.
 struct Node {
@@ -159,24 +160,28 @@ private:
 
     void search(Job& job, std::int64_t first) {
         const std::int64_t wanted = 2 * search_.beams;
-        found_.clear();
+        found_.resize((std::size_t)search_.banks(job.source->state));
+        for (auto& bank : found_) bank.clear();
         for (std::size_t k = 0; k < job.live.size(); ++k) {
             const Beginning& one = job.live[k];
             const std::int64_t row = first + (std::int64_t)k;
             float* logits = rows_.logits(row);
             const float total = rows_.normal() ? 0.0f : sampler_.log_sum(logits + 1, network_.outputs - 1);
             allow(job, one, logits);
-            best(one, logits, total, row, wanted);
+            best(*job.source, one, logits, total, row, wanted);
         }
         const auto ahead = [](const Candidate& a, const Candidate& b) { return a.before(b); };
-        const auto kept = std::min<std::int64_t>(wanted, (std::int64_t)found_.size());
-        std::partial_sort(found_.begin(), found_.begin() + kept, found_.end(), ahead);
         std::vector<Beginning> longer;
-        for (std::int64_t rank = 0; rank < kept && (std::int64_t)longer.size() < search_.beams; ++rank) {
-            const Candidate& one = found_[(std::size_t)rank];
-            const Beginning& before = job.live[(std::size_t)(one.row - first)];
-            if (one.token != kEnd) longer.push_back(extended(job, before, one));
-            else if (rank < search_.beams) end(job, before, one);
+        for (auto& bank : found_) {
+            const auto kept = std::min<std::int64_t>(wanted, (std::int64_t)bank.size());
+            std::partial_sort(bank.begin(), bank.begin() + kept, bank.end(), ahead);
+            const std::size_t before_these = longer.size();
+            for (std::int64_t rank = 0; rank < kept && (std::int64_t)(longer.size() - before_these) < search_.beams; ++rank) {
+                const Candidate& one = bank[(std::size_t)rank];
+                const Beginning& before = job.live[(std::size_t)(one.row - first)];
+                if (one.token != kEnd) longer.push_back(extended(job, before, one));
+                else if (rank < search_.beams) end(job, before, one);
+            }
         }
         job.live.swap(longer);
         if (job.nodes.size() > job.most) sweep(job);
@@ -204,32 +209,37 @@ private:
         job.most = std::max(kNodes, 2 * kept);
     }
 
-    // The `wanted` best ways on of a beginning join `found_`.
-    void best(const Beginning& one, const float* logits, float total, std::int64_t row, std::int64_t wanted) {
-        const auto begin = (std::ptrdiff_t)found_.size();
+    // The `wanted` best ways on of a beginning join each bank of `found_`.
+    void best(const Source& source, const Beginning& one, const float* logits, float total, std::int64_t row, std::int64_t wanted) {
         const auto ahead = [](const Candidate& a, const Candidate& b) { return a.before(b); };  // the worst on top of the heap
-        float bar = kNever;  // logits have to be above it once there are enough
-        bool full = false;
-        const auto offer = [&](std::int32_t token, std::int32_t state) {
+        heaps_.resize(found_.size());
+        for (std::size_t k = 0; k < found_.size(); ++k) heaps_[k] = {(std::ptrdiff_t)found_[k].size(), kNever, false};
+        const auto offer = [&](std::size_t bank, std::int32_t token, std::int32_t state) {
+            auto& found = found_[bank];
+            Heap& heap = heaps_[bank];
             const float log_p = logits[token] - total;
-            found_.push_back({one.log_p + (double)log_p, log_p, row, token, state});
-            std::push_heap(found_.begin() + begin, found_.end(), ahead);
-            if ((std::int64_t)found_.size() - begin > wanted) {
-                std::pop_heap(found_.begin() + begin, found_.end(), ahead);
-                found_.pop_back();
+            found.push_back({one.log_p + (double)log_p, log_p, row, token, state});
+            std::push_heap(found.begin() + heap.begin, found.end(), ahead);
+            if ((std::int64_t)found.size() - heap.begin > wanted) {
+                std::pop_heap(found.begin() + heap.begin, found.end(), ahead);
+                found.pop_back();
             }
-            full = (std::int64_t)found_.size() - begin == wanted;
-            if (full) bar = logits[found_[(std::size_t)begin].token];
+            heap.full = (std::int64_t)found.size() - heap.begin == wanted;
+            if (heap.full) heap.bar = logits[found[(std::size_t)heap.begin].token];
         };
         if (choice_.some) {
             for (std::size_t k = 0; k < choice_.tokens.size(); ++k) {
-                const float own = logits[choice_.tokens[k]];
-                if (own > kNever && (!full || own > bar)) offer(choice_.tokens[k], choice_.states[k]);
+                const std::int32_t token = choice_.tokens[k], state = choice_.states[k];
+                const float own = logits[token];
+                if (own == kNever) continue;
+                const std::size_t bank = found_.size() == 1 || token == kEnd ? 0 : (std::size_t)search_.bank(source.state, state);
+                if (!heaps_[bank].full || own > heaps_[bank].bar) offer(bank, token, state);
             }
             return;
         }
+        float& bar = heaps_[0].bar;
         for (std::int32_t v = 1; v < network_.outputs; ++v)
-            if (logits[v] > bar) offer(v, one.state);
+            if (logits[v] > bar) offer(0, v, one.state);
     }
 
     void draw(Job& job, std::int64_t row) {
@@ -304,12 +314,16 @@ private:
     // Whether no beginning can change the answer.
     bool settled(const Job& job) const {
         if (search_.draws) return false;
-        if ((std::int64_t)job.ended.size() >= search_.beams) return true;
+        const bool enough = (std::int64_t)job.ended.size() >= search_.beams;
+        if (enough && !search_.grid) return true;
         if ((std::int64_t)job.ended.size() < search_.count) return false;
         std::vector<double> scores;
         for (const Found& one : job.ended) scores.push_back(one.score);
         std::nth_element(scores.begin(), scores.begin() + (search_.count - 1), scores.end(), std::greater<double>());
-        return job.live[0].log_p / search_.penalty(job.source->limit) <= scores[(std::size_t)(search_.count - 1)];
+        double most = -std::numeric_limits<double>::infinity();
+        for (const Beginning& one : job.live)
+            most = std::max(most, one.log_p / search_.penalty(search_.grid && enough ? one.length : job.source->limit));
+        return most <= scores[(std::size_t)(search_.count - 1)];
     }
 
     // What is kept is cut where it is needed.
@@ -325,7 +339,13 @@ private:
     Rows& rows_;
     generate::Sampler sampler_;
     Choice choice_;
-    std::vector<Candidate> found_;
+    std::vector<std::vector<Candidate>> found_;  // of each bank; without a grid there is one
+    struct Heap {
+        std::ptrdiff_t begin;  // in the bank
+        float bar;             // logits have to be above it once there are enough
+        bool full;
+    };
+    std::vector<Heap> heaps_;
     std::vector<std::int32_t> drawn_, places_;
 };
 
@@ -338,12 +358,13 @@ struct Share {
     std::atomic<std::int64_t> next{0};
     std::atomic<bool> failed{false};  // out of memory
     std::int64_t total, at_once, places;
+    std::int64_t each;  // most rows of a job
 };
 
 void work(Share& share, int part) {
     const Search& search = *share.search;
     const std::int64_t each = search.draws ? search.count : 1;
-    Worker worker(*share.network, search, share.at_once * (search.draws ? 1 : search.beams), share.places);
+    Worker worker(*share.network, search, share.at_once * share.each, share.places);
     std::vector<std::unique_ptr<Job>> jobs;
     for (;;) {
         while ((std::int64_t)jobs.size() < share.at_once) {
@@ -384,6 +405,15 @@ double Search::penalty(std::int64_t tokens) const {
     return std::pow((double)std::max<std::int64_t>(tokens, 1), length_penalty) * std::pow((5.0 + (double)tokens) / 6.0, gnmt);
 }
 
+std::int64_t Search::banks(std::int32_t start) const {
+    return grid ? std::min<std::int64_t>((std::int64_t)automaton->distance(start) + 2, kMostBanks) : 1;
+}
+
+std::int64_t Search::bank(std::int32_t start, std::int32_t state) const {
+    const std::int64_t farthest = (std::int64_t)automaton->distance(start) + 1;
+    return std::min<std::int64_t>(automaton->distance(state), farthest) * (banks(start) - 1) / farthest;
+}
+
 std::vector<std::vector<Found>> decode(const Network& network, const std::vector<Source>& sources, const Search& search) {
     std::vector<std::vector<Found>> found(sources.size());
     if (sources.empty()) return found;
@@ -394,8 +424,10 @@ std::vector<std::vector<Found>> decode(const Network& network, const std::vector
     share.total = (std::int64_t)sources.size() * (search.draws ? search.count : 1);
     share.places = 0;
     for (const Source& one : sources) share.places = std::max(share.places, one.places);
-    const std::int64_t each = search.draws ? 1 : search.beams;
-    const std::int64_t most = std::max<std::int64_t>(1, kRows / each);
+    share.each = 1;
+    for (const Source& one : sources)
+        if (!search.draws) share.each = std::max(share.each, search.beams * search.banks(one.state));
+    const std::int64_t most = std::max<std::int64_t>(1, kRows / share.each);
     const int parts = (int)std::min<std::int64_t>(threads::count(), share.total);
     share.at_once = std::min(most, (share.total + parts - 1) / parts);
     std::vector<std::vector<std::unique_ptr<Job>>> done((std::size_t)parts);

@@ -97,10 +97,14 @@ struct Search {
     std::int64_t min_tokens = 0, no_repeat = 0;
     std::vector<std::int32_t> never;
     generate::Automaton* automaton = nullptr;
+    bool grid = false;  // beams for each bank of states of the automaton
     bool draws = false;
     generate::Settings settings;  // of draws
 
     double penalty(std::int64_t tokens) const;
+    // Banks of a source that begins in a state, and that of a state: see kernels/decoding.py.
+    std::int64_t banks(std::int32_t start) const;
+    std::int64_t bank(std::int32_t start, std::int32_t state) const;
 };
 
 struct Found {

@@ -47,7 +47,7 @@ class Decoder:
         lengths = np.diff(memory.offsets).tolist()
         begun, own = prefixes or [()] * len(memory), seeds or [0] * len(memory)
         plans = [search.plan(*parts) for parts in zip(lengths, begun, own, strict=True)]
-        native = None if search.grid else self._ready(len(memory.ids_N) * search.beams)
+        native = self._ready(len(memory.ids_N) * search.beams)
         if native is not None:
             found = self._run(native, memory, search, plans)
         else:
