@@ -16,7 +16,7 @@ import numpy as np
 
 from gatework.core.errors import ConfigError, DataError
 from gatework.explain.occlusion import occlusion
-from gatework.runtime.trace import trace
+from gatework.runtime.trace import follows, trace
 
 if TYPE_CHECKING:
     from gatework.runtime.model import Model
@@ -46,9 +46,9 @@ def explain(model: Model, text: str, *, label: str | None = None, limit: int = M
         raise ConfigError(f"limit must be at least 1, got {limit}.")
     if label is not None and model.task != "classify":
         raise ConfigError(f"a label is explained of classifiers; this model is of the task {model.task}.")
-    gates = trace(model, text, limit=limit)
+    gates = trace(model, text, limit=limit) if follows(model) else None
     head = model.bundle.architecture.head
-    shown: dict[str, Any] = {"answer": None, "alignment": None, "left_out": gates.left_out}
+    shown: dict[str, Any] = {"answer": None, "alignment": None, "left_out": gates.left_out if gates else 0}
     if head == "per_sequence":
         attribution = occlusion(model, text, label=label, limit=limit).to_dict()
         shown |= {"answer": model.predict(text).to_dict(), "label": attribution["label"]}
@@ -57,7 +57,7 @@ def explain(model: Model, text: str, *, label: str | None = None, limit: int = M
         answer = model.predict(text)
         shown |= {"answer": answer.to_dict(), "tokens": [token._asdict() for token in answer.tokens[:limit]]}
     elif head == "next_token":
-        shown |= {"tokens": _surprise(model, text, gates.tokens)}
+        shown |= {"tokens": _surprise(model, text, limit)}
     else:
         answer = model.predict(text)
         shown |= {"answer": answer.to_dict(), "tokens": [{"text": token} for token in answer.source_tokens]}
@@ -67,12 +67,20 @@ def explain(model: Model, text: str, *, label: str | None = None, limit: int = M
                 "written": [*answer.tokens, ""][: len(answer.attention)],
                 "weights": np.round(answer.attention, 3).tolist(),
             }
-    return {"task": model.task, "model": model.bundle.source, "text": text, **shown, "gates": gates.to_dict()}
+    return {
+        "task": model.task,
+        "model": model.bundle.source,
+        "text": text,
+        **shown,
+        "gates": gates.to_dict() if gates else None,
+    }
 
 
-def _surprise(model: Model, text: str, tokens: tuple[str, ...]) -> list[dict[str, Any]]:
+def _surprise(model: Model, text: str, limit: int) -> list[dict[str, Any]]:
     """Nats of each token of a text to a language model, by its first direction."""
-    ids_T = model.codec.encode(text)[: len(tokens)]
+    codec: Any = model.codec
+    ids_T = codec.encode(text)[:limit]
+    tokens = [codec.text.raw[one].decode("utf-8", "replace") for one in ids_T.tolist()]
     way = model.bundle.architecture.language.directions[0]  # type: ignore[union-attr]
     forward = way == "forward"
     nats_T, _ = model.network.nll(ids_T if forward else ids_T[::-1], direction=way)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatework.core.errors import DataError
+from gatework.core.errors import ConfigError, DataError
 from gatework.explain.figure import new_figure, save_png
 from gatework.explain.html import summary
 
@@ -26,10 +26,12 @@ def explanation_png(explanation: dict[str, Any], path: str | Path) -> Path:
     Args:
         explanation: as `explain` returns it.
         path: the file to write.
-    Raises: DataError: too many tokens. MissingExtraError: matplotlib is not installed. OutputError: the file cannot be
-        written.
+    Raises: ConfigError: there are no gates. DataError: too many tokens. MissingExtraError: matplotlib is not installed.
+        OutputError: the file cannot be written.
     """
     gates = explanation["gates"]
+    if gates is None:
+        raise ConfigError("The encoder has no gates to draw. Write a .html file instead.")
     tokens = [token.strip() or "␣" for token in gates["tokens"]]
     if len(tokens) > MOST_TOKENS:
         raise DataError(f"A picture shows at most {MOST_TOKENS} tokens, not {len(tokens)}. Write a .html file instead.")

@@ -70,6 +70,11 @@ class Trace:
         }
 
 
+def follows(model: Model) -> bool:
+    """Whether the encoder of a model has gates."""
+    return model.bundle.architecture.encoder.network == "recurrent"
+
+
 class _Read:
     """What the encoder reads of a text."""
 
@@ -102,6 +107,8 @@ def trace(model: Model, text: str, *, limit: int = MOST_TOKENS) -> Trace:
         raise DataError(f"trace: a text must be a string, got {type(text).__name__}.")
     if limit < 1:
         raise ConfigError(f"trace: limit must be at least 1, got {limit}.")
+    if not follows(model):
+        raise ConfigError("trace: the encoder is a transformer, which has no gates.")
     read = _READERS[model.bundle.architecture.head](model, text, limit)
     if not read.tokens:
         raise DataError("trace: the text has nothing to read. Give one with words.")
