@@ -155,6 +155,15 @@ def test_what_is_not_asked_for_does_not_act_on_a_transformers_output():
     assert network(seq2seq_architecture(), dropout=0.5).writing.output_dropout == 0.5
 
 
+@pytest.mark.parametrize(
+    ("case", "length"), [("transformer", 1.0), ("lstm under a transformer", 1.0), ("general", 0.28)]
+)
+def test_vectors_of_a_transformer_start_about_one_long(case, length):
+    torch.manual_seed(0)
+    vectors_VE = Seq2Seq(seq2seq_architecture(**CASES[case])).embedding.weight.detach()[1:]
+    assert float(vectors_VE.norm(dim=1).mean()) == pytest.approx(length, rel=0.2)
+
+
 @pytest.mark.parametrize("option", ["variational_dropout", "weight_drop", "zoneout"])
 def test_options_of_recurrence_need_a_recurrent_layer(option):
     with pytest.raises(ConfigError, match="of recurrent layers"):

@@ -27,9 +27,11 @@ class Embedding(nn.Module):
         vectors_VE: npt.NDArray[np.floating] | None = None,
         freeze: bool = False,
         sparse: bool | None = None,
+        deviation: float = 0.1,
     ) -> None:
         """
         Args:
+            deviation: of the numbers that tokens start with.
             vectors_VE: imported vectors, a row for each token of the vocabulary; a row of zeros is a token they
                 lack, which starts at random like every token does without vectors.
             freeze: keep imported rows, and all others, as they start.
@@ -40,7 +42,7 @@ class Embedding(nn.Module):
         self.sparse = vocabulary >= SPARSE_FROM if sparse is None else sparse
         self.weight = nn.Parameter(torch.empty(vocabulary, width), requires_grad=not freeze)
         with torch.no_grad():
-            nn.init.normal_(self.weight, 0.0, 0.1)
+            nn.init.normal_(self.weight, 0.0, deviation)
             if vectors_VE is not None:
                 self._import(vectors_VE)
             self.weight[0] = 0.0

@@ -87,7 +87,10 @@ class Seq2Seq(nn.Module):
             "zoneout": zoneout,
             "forget_bias": forget_bias,
         }
-        self.embedding = Embedding(a.vocabulary, a.embedding, sparse=False)
+        start: dict[str, Any] = {"sparse": False}
+        if transformer:  # or what it reads, times sqrt(d), would be what its table says first
+            start["deviation"] = writer.embedding**-0.5
+        self.embedding = Embedding(a.vocabulary, a.embedding, **start)
         self.encoder: RecurrentStack | TransformerEncoder
         if encoder.network == "transformer":
             self.encoder = TransformerEncoder(encoder, dropout=dropout)
@@ -108,7 +111,7 @@ class Seq2Seq(nn.Module):
                 **recurrence,
             )
         memory = self.encoder.outputs
-        self.target = self.embedding if writer.shared else Embedding(a.outputs, writer.embedding, sparse=False)
+        self.target = self.embedding if writer.shared else Embedding(a.outputs, writer.embedding, **start)
         chances = {"dropout": dropout, "output_dropout": output_dropout}
         self.writing: RecurrentWriter | TransformerWriter
         if transformer:
@@ -116,7 +119,7 @@ class Seq2Seq(nn.Module):
         else:
             self.writing = RecurrentWriter(writer, memory, recurrence=recurrence, **chances)
         self.copy = nn.Linear(memory + writer.units + writer.embedding, 1) if writer.copy else None
-        self.table = None if writer.tied else Embedding(a.outputs, writer.embedding, sparse=False)
+        self.table = None if writer.tied else Embedding(a.outputs, writer.embedding, **start)
         self.bias = nn.Parameter(log_shares(a.outputs, counts_V))
 
     @property
