@@ -230,3 +230,39 @@ def test_names():
 def test_local_addresses():
     assert all(Settings(host=host).local for host in ("127.0.0.1", "localhost", "::1", "127.8.8.8"))
     assert not any(Settings(host=host).local for host in ("0.0.0.0", "::", "10.0.0.1", "example.com"))
+
+
+def test_one_who_leaves_a_stream_frees_it(small):
+    request = b'{"prompt": "the", "options": {"max_tokens": 4000, "seed": 1}, "stream": true}'
+    head = b"POST /v1/models/lm/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(request)
+    with running([small["lm"]], Limits(streams=2)) as service:
+        for _ in range(6):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=30) as leaving:
+                leaving.sendall(head + request)
+                assert leaving.recv(100).startswith(b"HTTP/1.1 200")
+            end = time.monotonic() + 20
+            while service.service.asking.full or b"gatework_streams 0.0" not in service.get("/metrics").body:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+
+def test_a_text_that_takes_too_long_is_given_up(small):
+    body = {"prompt": "the", "options": {"max_tokens": 4096, "stop": "never written"}}
+    with running([small["lm"]], Limits(seconds=0.05), workers=1) as service:
+        replies = [service.post("/v1/models/lm/generate", body) for _ in range(3)]
+        assert {reply.status for reply in replies} <= {200, 503}
+        service.idle()
+        assert service.post("/v1/models/lm/generate", {"prompt": "the", "options": {"max_tokens": 1}}).status == 200
+
+
+def test_requests_may_follow_each_other_unasked(everything):
+    body = b'{"text": "a great film"}'
+    one = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (PATH.encode(), len(body), body)
+    with socket.create_connection(("127.0.0.1", everything.port), timeout=30) as pipelined:
+        pipelined.sendall(one * 5)
+        got = b""
+        while got.count(b"HTTP/1.1 200") < 5 or not got.endswith(b"}"):
+            part = pipelined.recv(65536)
+            assert part
+            got += part
+    assert got.count(b'"label"') == 5

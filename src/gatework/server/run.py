@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -68,6 +69,7 @@ def serve(models: Sequence[str], settings: Settings, limits: Limits | None = Non
     Raises: ConfigError: a setting, or an address that is taken; BundleError.
     """
     limits = limits or Limits()
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for every malformed request would fill disks
     tokens = read_tokens(settings.token_file) if settings.token_file is not None else ()
     secure = _secure(settings)
     listening = _listen(settings)

@@ -68,6 +68,12 @@ class V1:
         options = checked_options(served, data.get("options"), self._asking.limits)
         if data.get("stream") or EVENTS in request.headers.get("accept", ""):
             return await self._streamed(served, prompt, options)
+        if options.get("count", 1) == 1 and options.get("beams", 1) == 1:
+            # Piece by piece, so that one who waits too long or leaves does not keep a thread.
+            stream = await self._asking.call(partial(served.model.stream, prompt, **options))
+            async for _ in self._asking.pieces(lambda: stream):
+                pass
+            return _json({"answer": stream.result.to_dict()})
         found = await self._asking.call(partial(served.model.generate, prompt, **options))
         several = isinstance(found, list)
         return _json({"answers": [one.to_dict() for one in found]} if several else {"answer": found.to_dict()})
