@@ -15,7 +15,8 @@ import numpy.typing as npt
 from gatework.core.architecture import Architecture
 from gatework.core.errors import DataError
 from gatework.kernels.decoder import Decoder
-from gatework.kernels.decoding import Hypothesis, Memory, Search
+from gatework.kernels.decoding import END, Hypothesis, Memory, Search
+from gatework.kernels.sampling import Sampling
 from gatework.runtime.encoder import GROUP_TOKENS
 
 Float32 = npt.NDArray[np.float32]
@@ -64,6 +65,16 @@ class Answerer(ABC):
         """Ids of a target for each source, the likeliest token each time: what training looks at between epochs."""
         found = self.answer(sources, Search(max_ratio=max_ratio))
         return [np.array(hypotheses[0].ids, dtype=np.int32) for hypotheses in found]
+
+    def candidates(
+        self, sources: Sequence[IntArray], *, count: int, draws: bool, max_ratio: float, seeds: Sequence[int]
+    ) -> list[list[tuple[int, ...]]]:
+        """Up to `count` different answers to each source, ids without the end: the n best of as many beams, or draws.
+        What training toward answers weighs."""
+        sampling = Sampling(exempt=END) if draws else None
+        search = Search(beams=1 if draws else count, count=count, max_ratio=max_ratio, sampling=sampling)
+        found = self.answer(sources, search, seeds=seeds)
+        return [list(dict.fromkeys(hypothesis.ids for hypothesis in own)) for own in found]
 
     def nll(self, sources: Sequence[IntArray], targets: Sequence[IntArray]) -> list[Float32]:
         """-log p of each token of a target and of its end, given its source, (T + 1,) each, in their order.

@@ -21,8 +21,6 @@ import torch
 from torch import Tensor
 
 from gatework.core.batch import IntArray, token_budget_batches
-from gatework.kernels.decoding import Search
-from gatework.kernels.sampling import Sampling
 from gatework.nn import Pairs, Seq2Seq
 from gatework.nn.risk import expected_risk
 from gatework.tasks import Prepared, Task
@@ -46,13 +44,6 @@ class Risk(Pairing):
         self.settings = own.model_copy(update={"learning_rate": own.risk_learning_rate, "scheduled_sampling": 0.0})
         self.epochs = own.risk_epochs
         self.risk = risk_of(own.metric if own.risk == "auto" else own.risk)
-        ratio, draws = prepared.recipe.decode.max_ratio, own.risk_candidates == "samples"
-        self.search = Search(
-            beams=1 if draws else own.risk_count,
-            count=own.risk_count,
-            max_ratio=ratio,
-            sampling=Sampling(exempt=END) if draws else None,
-        )
         self.same: dict[bytes, list[int]] = defaultdict(list)
         """Places of the training pairs with one source, where all their targets are right."""
         if getattr(task, "listed", False):
@@ -96,8 +87,13 @@ class Risk(Pairing):
         """Different answers to each source, without their ends."""
         sources = [self._source(int(index)) for index in indices]
         seeds = torch.randint(1 << 62, (len(sources),)).tolist()  # of torch's generator, which checkpoints keep
-        found = self.runtime().answer(sources, self.search, seeds=seeds)
-        return [list(dict.fromkeys(hypothesis.ids for hypothesis in own)) for own in found]
+        return self.runtime().candidates(
+            sources,
+            count=self.settings.risk_count,
+            draws=self.settings.risk_candidates == "samples",
+            max_ratio=self.prepared.recipe.decode.max_ratio,
+            seeds=seeds,
+        )
 
     def _source(self, index: int) -> Any:
         stream = self.prepared.train.source
