@@ -11,7 +11,7 @@ int main(int count, char** arguments) {
     static constexpr struct {
         const char* name;
         Operation run;
-    } operations[] = {{"threads", threads}, {"recurrent", recurrent}, {"crf", crf}, {"generate", generate}};
+    } operations[] = {{"threads", threads}, {"recurrent", recurrent}, {"crf", crf}, {"generate", generate}, {"decode", decode}};
     const std::int64_t rounds = count > 1 ? std::atoll(arguments[1]) : 200;
     const std::uint64_t seed = count > 2 ? (std::uint64_t)std::atoll(arguments[2]) : 1;
     bool any = false;

@@ -63,5 +63,6 @@ void threads(std::int64_t rounds, std::uint64_t seed);
 void crf(std::int64_t rounds, std::uint64_t seed);
 void generate(std::int64_t rounds, std::uint64_t seed);
 void recurrent(std::int64_t rounds, std::uint64_t seed);
+void decode(std::int64_t rounds, std::uint64_t seed);
 
 }  // namespace gatework::fuzz
