@@ -367,3 +367,47 @@ def test_a_grid_finds_what_the_definition_finds(case, options):
         want = decode_one(model.decoder.network, memory, b, search, search.plan(len(SOURCES[b]), prefixes[b]))
         assert [(one.ids, one.reason) for one in own] == [(one.ids, one.reason) for one in want]
         np.testing.assert_allclose([one.score for one in own], [one.score for one in want], atol=2e-4)
+
+
+class Caught(Exception):
+    """What the compiled loop was given."""
+
+
+@pytest.mark.skipif(kernels.level() == "numpy", reason="there is no compiled loop")
+@pytest.mark.parametrize("case", ["general", "everything", "transformer"])
+def test_the_compiled_loop_refuses_what_does_not_fit(case):
+    model = built(case)[0]
+    memory = model.encode(SOURCES)
+    native = model.decoder._ready(1)
+
+    class Spy:
+        def run(self, given):
+            raise Caught(given)
+
+    with pytest.raises(Caught) as caught:
+        model.decoder._run(Spy(), memory, Search(beams=2), [Search().plan(3)] * 3)
+    (given,) = caught.value.args
+    assert len(native.run(given)) == 3
+    short = {
+        name: given[name][:-1] for name in ("m", "keys", "summary", "ids", "limits", "states", "seeds", "prefixes")
+    }
+    wrong = {
+        "beams": [0, -1, 1 << 40],
+        "count": [0, 1 << 40],
+        "never": [[6], [-1]],
+        "grid": [True],
+        "offsets": [given["offsets"] + 1, given["offsets"][::-1].copy(), given["offsets"][:0]],
+        "limits": [given["limits"] * 0],
+        "prefixes": [[[0], [], []], [[2], [], []], [[6], [], []], [[-1], [], []]],
+        "h": [given["h"][:-1] if given["h"] else [np.zeros((3, 7), np.float32)], [one[:, :-1] for one in given["h"]]],
+        "m": [given["m"].astype(np.float64), given["m"][:, :-1]],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            if name == "h" and not value:
+                continue  # a transformer begins without states
+            with pytest.raises((ValueError, TypeError, RuntimeError)):
+                native.run(given | {name: value})
+    for name, value in short.items():
+        with pytest.raises((ValueError, TypeError, RuntimeError)):
+            native.run(given | {name: value})
