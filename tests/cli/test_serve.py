@@ -39,6 +39,12 @@ def test_a_process_answers_and_ends_when_told(model):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
             connection.request("POST", "/v1/models/reviews/predict", b'{"text": "wonderful"}')
             assert json.loads(connection.getresponse().read())["answer"]["label"] in ("neg", "pos")
+        import grpc
+
+        with grpc.insecure_channel(re.search(r"gRPC on (\S+)$", lines[-1].strip())[1]) as channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelReady")
+            for name, ready in (("reviews", b"\x08\x01"), ("nobody", b"")):
+                assert call(b"\x0a%c%s" % (len(name), name.encode()), timeout=30) == ready
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
