@@ -102,7 +102,7 @@ MISTAKES = [
     ("lm/generate", {"prompt": "a", "options": {"max_tokens": 10**9}}, 422, "up to 4,096"),
     ("lm/generate", {"prompt": "a", "options": {"temperature": "hot"}}, 422, "temperature"),
     ("lm/generate", {"prompt": "a", "options": {"temperature": "hot"}, "stream": True}, 422, "temperature"),
-    ("classify/generate", {"prompt": "a"}, 422, "writes no text"),
+    ("classify/generate", {"prompt": "a"}, 422, "writes no text of its own"),
     ("classify/score", {"texts": ["a"]}, 422, "writes no text"),
     ("translate/score", {"texts": ["a"]}, 422, "'pairs'"),
     ("translate/score", {"pairs": [["a"]]}, 422, "pairs"),
@@ -176,7 +176,8 @@ def test_requests_at_once_get_their_own_answers(everything, small):
 def test_the_description_has_every_path(everything):
     page = everything.get("/openapi.json").json
     paths = {route.path.replace(":path}", "}") for route in everything.service.routes if hasattr(route, "methods")}
-    assert set(page["paths"]) == paths
+    own = {path for path in paths if path != "/" and not path.startswith("/page/")}
+    assert set(page["paths"]) == own, "all but the page and its files"
     for path, calls in page["paths"].items():
         for method in calls:
             if "load" in path:

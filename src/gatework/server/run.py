@@ -152,13 +152,20 @@ async def _run(
             await asyncio.sleep(0.005)
         ready(grpc_port)
 
-    telling = asyncio.create_task(tell())
-    try:
-        await server.serve(sockets=[listening])
+    async def end() -> None:
+        """gRPC takes no further calls from when HTTP takes none."""
+        while not server.should_exit:
+            await asyncio.sleep(0.05)
         if rpc is not None:
             await rpc.stop(settings.drain)
+
+    telling, ending = asyncio.create_task(tell()), asyncio.create_task(end())
+    try:
+        await server.serve(sockets=[listening])
+        await ending
     finally:
         telling.cancel()
+        ending.cancel()
         service.close()
 
 

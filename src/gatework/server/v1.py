@@ -63,6 +63,8 @@ class V1:
     async def generate(self, request: Request) -> Response:
         """What a language model writes after a prompt."""
         served, data = self._asked(request, "prompt", "options", "stream")
+        if served.kind != "lm":
+            raise Refusal(422, f"generate: {served.name} ({served.model.task}) writes no text of its own. Use predict.")
         prompt = data.get("prompt", "")
         checked_texts([prompt], self._asking.limits, "prompt")
         options = checked_options(served, data.get("options"), self._asking.limits)
