@@ -249,3 +249,24 @@ def test_a_teacher_is_followed(case):
     same = own.log_p_each(pairs).exp().detach()
     own.taught_loss(pairs, same, weight=1.0).backward()
     assert max(float(p.grad.abs().max()) for p in own.parameters() if p.grad is not None) < 1e-4
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_targets_of_one_source(case):
+    """Encoded once, they are as likely as with a source each, and so are the gradients."""
+    architecture = seq2seq_architecture(**CASES[case])
+    sources, targets, _ = some(architecture)
+    counts = torch.tensor([2, 1, 3, 1])
+    same = torch.repeat_interleave(counts)
+    rng = np.random.default_rng(4)
+    more = [rng.integers(3, architecture.outputs, 1 + place % 4) for place in range(len(same) - len(targets))]
+    pairs = batch([sources[place] for place in same.tolist()], [*targets, *more])
+    own = network(architecture)
+    found = []
+    for one in (pairs, pairs._replace(same_B=same)):
+        own.zero_grad()
+        log_p = own.log_p(one)
+        (log_p * torch.arange(1, len(same) + 1)).sum().backward()
+        found.append([log_p.detach(), *(p.grad.clone() for p in own.parameters() if p.grad is not None)])
+    for apart, together in zip(*found, strict=True):
+        np.testing.assert_allclose(together, apart, rtol=1e-3, atol=1e-3 * float(apart.abs().max()))

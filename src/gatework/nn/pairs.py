@@ -22,6 +22,9 @@ class Pairs(NamedTuple):
     """The target with its end."""
     lengths_B: Tensor
     """Of targets with their ends."""
+    same_B: Tensor | None = None
+    """Where several targets are of one source, which of the different sources each is of, rising from 0 without a gap:
+    it is encoded once. None where each pair has its own."""
 
 
 class Seen(NamedTuple):

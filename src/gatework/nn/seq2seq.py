@@ -129,9 +129,15 @@ class Seq2Seq(nn.Module):
 
     def forward(self, pairs: Pairs) -> Seen:
         """What the writer makes of known targets."""
-        real_BS = torch.arange(pairs.source_BS.shape[1]) < pairs.source_lengths_B[:, None]
-        m_BSP = self._encode(pairs, real_BS)
-        e_BP = _summary(m_BSP, pairs.source_lengths_B, both=self.architecture.encoder.bidirectional)
+        source_BS, lengths_B, same_B = pairs.source_BS, pairs.source_lengths_B, pairs.same_B
+        if same_B is not None:
+            first_B = torch.searchsorted(same_B, torch.arange(int(same_B[-1]) + 1))
+            source_BS, lengths_B = source_BS[first_B], lengths_B[first_B]
+        real_BS = torch.arange(source_BS.shape[1]) < lengths_B[:, None]
+        m_BSP = self._encode(source_BS, lengths_B, real_BS)
+        e_BP = _summary(m_BSP, lengths_B, both=self.architecture.encoder.bidirectional)
+        if same_B is not None:
+            m_BSP, e_BP, real_BS = m_BSP[same_B], e_BP[same_B], real_BS[same_B]
         x_BTE = self._vectors(self.target, pairs.read_BT)
         seen: Seen = self.writing(x_BTE, m_BSP, e_BP, real_BS, pairs.lengths_B)
         return seen
@@ -212,12 +218,12 @@ class Seq2Seq(nn.Module):
         read_BT[:, 1:] = torch.where(drawn_BT, likeliest_BT[:, :-1], read_BT[:, 1:])
         return pairs._replace(read_BT=read_BT)
 
-    def _encode(self, pairs: Pairs, real_BS: Tensor) -> Tensor:
-        x_BSE = self._vectors(self.embedding, pairs.source_BS)
+    def _encode(self, source_BS: Tensor, lengths_B: Tensor, real_BS: Tensor) -> Tensor:
+        x_BSE = self._vectors(self.embedding, source_BS)
         if isinstance(self.encoder, TransformerEncoder):
             m_BSP: Tensor = self.encoder(x_BSE, real_BS)
             return m_BSP
-        m_BSP, _ = self.encoder(x_BSE, lengths_B=pairs.source_lengths_B)
+        m_BSP, _ = self.encoder(x_BSE, lengths_B=lengths_B)
         return dropout(m_BSP, self.dropout, self.training)
 
     def _vectors(self, table: nn.Module, ids_BT: Tensor) -> Tensor:

@@ -69,8 +69,10 @@ class Risk(Pairing):
             for index, own in zip(indices, candidates, strict=True)
         ]
         flat = [ids for own in candidates for ids in own]
-        pairs = _with_targets(self.prepared.train, np.repeat(indices, list(map(len, candidates))), flat)
-        real_BK = torch.arange(max(map(len, candidates))) < torch.tensor(list(map(len, candidates)))[:, None]
+        counts = list(map(len, candidates))
+        pairs = _with_targets(self.prepared.train, np.repeat(indices, counts), flat)
+        pairs = pairs._replace(same_B=torch.repeat_interleave(torch.tensor(counts)))
+        real_BK = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
         log_p_C = self.network.log_p(pairs)
         log_p_BK = log_p_C.new_zeros(real_BK.shape).masked_scatter(real_BK, log_p_C)
         risk_BK = torch.zeros(real_BK.shape).masked_scatter(
