@@ -41,7 +41,7 @@ class Settings:
     """Scripts of training sources, see `text.scripts`; empty where that is not known."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"scripts": list(self.scripts)}  # as JSON has it
 
     @classmethod
     def from_dict(cls, values: Any, *, source: str) -> Settings:
