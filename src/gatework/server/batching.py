@@ -26,8 +26,11 @@ PROBE = "the of and to a in is you that it"
 PROBES = 8
 EVERY = 32
 """Characters that the fixed cost of a text is taken for."""
-LEARNT = 0.1
-"""Weight of a new measurement."""
+LEARNT = 1.1
+"""Factor by which a measurement raises or lowers what is expected, which so tends to the median: a call that other
+processes disturbed must not send those after it to another thread."""
+LEAST = 1e-9
+"""CPU seconds of a character, where the clock of a thread is too coarse to tell."""
 TIMED = 8
 """Of so many calls one is timed: asking the clock of a thread takes as long as a tenth of a small network."""
 
@@ -144,7 +147,7 @@ class Batcher:
         start = time.thread_time()
         found = _predict(self._model, examples, options, together=self.together)
         spent = (time.thread_time() - start) / max(size, 1)
-        self._seconds += LEARNT * (spent - self._seconds)
+        self._seconds = max(self._seconds * (LEARNT if spent > self._seconds else 1 / LEARNT), LEAST)
         return found
 
 
@@ -177,4 +180,4 @@ def _measured(model: Any) -> tuple[bool, float]:
                     _predict(model, [text], {}, together=False)
             times.append(time.thread_time() - start)
         best[together] = min(times)
-    return best[True] < best[False], best[False] / size_of(texts)
+    return best[True] < best[False], max(best[False] / size_of(texts), LEAST)

@@ -46,10 +46,10 @@ _FIELDS = {
 }
 
 
-def head_of(scope: Scope) -> Head:
-    """The headers of a request or of a WebSocket."""
+def head_of(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """The headers of a request or of a WebSocket, whose names are in lower case."""
     found = [b""] * len(_FIELDS)
-    for name, value in scope["headers"]:
+    for name, value in headers:
         place = _FIELDS.get(name)
         if place is not None:
             found[place] = value
@@ -89,9 +89,13 @@ class Bodies:
         self.hold(len(body))
         return body
 
+    def fits(self, size: int) -> bool:
+        """Whether so many bytes more may be in memory."""
+        return self._held + size <= self._limits.bodies_bytes
+
     def hold(self, size: int) -> None:
         """Count so many bytes more. Raises Refusal 503: there are too many."""
-        if self._held + size > self._limits.bodies_bytes:
+        if not self.fits(size):
             raise Refusal(503, "Too many large requests at once. Try again.")
         self._held += size
 

@@ -102,7 +102,7 @@ def make_server(service: Service, limits: Limits, settings: Settings, *, secure:
     """A uvicorn server of a service, which leaves signals alone."""
     config = uvicorn.Config(
         service,
-        http=protocol(limits),
+        http=protocol(service),
         ws="websockets-sansio",
         ws_max_size=limits.body_bytes,
         loop="none",

@@ -1,14 +1,15 @@
 """The service as an ASGI application: who may ask, what is asked, and what becomes of a failure.
 
-What is asked most, `predict` and the protocol's `infer`, goes straight from here to the model; Starlette routes the
-rest. Every failure ends in `{"error": sentence}` with a status, and touches no other request.
+What is asked most, `predict` and the protocol's `infer`, goes straight from here to the model, and short requests for
+`predict` not even through ASGI (see `connection`); Starlette routes the rest. Every failure ends in
+`{"error": sentence}` with a status, and touches no other request.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,17 +27,17 @@ from gatework.server.meters import CONTENT_TYPE, Meters
 from gatework.server.openapi import description
 from gatework.server.page import Page
 from gatework.server.refusal import Refusal, refusal_of
-from gatework.server.registry import Registry
+from gatework.server.registry import Registry, Served
 from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_bytes, send_json
 from gatework.server.requests import send_refusal as refuse
 from gatework.server.sequences import Sequences
 from gatework.server.sockets import Sockets
-from gatework.server.v1 import V1, predict
+from gatework.server.v1 import V1, predict, predict_now
 from gatework.server.v2 import V2, infer
 
 log = logging.getLogger("gatework.server")
 
-_NO_MODEL = (None, False)
+_NO_MODEL: tuple[Served | None, bool] = (None, False)
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 """Paths that need no token: whoever balances the load has none."""
 
@@ -118,6 +119,32 @@ class Service:
         found: Sequence[Any] = self._routes.routes
         return found
 
+    def quick(self, target: bytes) -> Served | None:
+        """The model that a request's target asks to predict, told by the bytes of the target."""
+        served, protocol = self.registry.quick.get(target.decode("latin-1"), _NO_MODEL)
+        return None if protocol else served
+
+    def answer_now(self, served: Served, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
+        """The answer to a request for `predict`, as JSON, where it can be given without waiting for anything.
+
+        None for all others, also for those that are to be refused: they have to be asked again as ASGI has it.
+        """
+        start = time.perf_counter()
+        try:
+            head = head_of(headers)
+            self.gate.check(head)
+            if head.encoding or len(body) > self.limits.body_bytes or not self._bodies.fits(len(body)):
+                return None
+            found = predict_now(served, body, self.limits)
+        except Exception:
+            return None
+        if found is None:
+            return None
+        seconds = time.perf_counter() - start
+        served.tally.add(found[1], seconds, failed=False)
+        self.meters.answered(served.name, "v1", 200, seconds)
+        return found[0]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
@@ -130,7 +157,7 @@ class Service:
         served, protocol = self.registry.quick.get(path, _NO_MODEL) if scope["method"] == "POST" else _NO_MODEL
         status, texts = 200, 0
         try:
-            head = head_of(scope)
+            head = head_of(scope["headers"])
             if path not in self._open:
                 self.gate.check(head)
             body = await self._bodies.read(receive, head)

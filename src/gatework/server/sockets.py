@@ -44,7 +44,7 @@ class Sockets:
         """A conversation, from its beginning to its end."""
         service = self._service
         try:
-            service.gate.check(head_of(socket.scope), socket.scope["query_string"])
+            service.gate.check(head_of(socket.scope["headers"]), socket.scope["query_string"])
             served = service.registry.get(socket.path_params["name"])
             place = place_of({"sequence_id": socket.query_params.get("sequence", "")})
             talk = _TALKS[served.kind](service, served, place.identity if place is not None else "")

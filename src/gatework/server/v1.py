@@ -10,9 +10,9 @@ GET  /v1/models, /v1/models/NAME
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -20,25 +20,49 @@ from starlette.responses import Response, StreamingResponse
 from gatework.core.errors import UserError
 from gatework.explain.explanation import MOST_TOKENS, explain
 from gatework.server.asking import Asking, checked_options, checked_texts
+from gatework.server.limits import Limits
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry, Served, check_known
-from gatework.server.requests import dumped
+from gatework.server.requests import dumped, parsed
 
 EVENTS = "text/event-stream"
 ACTIONS = ("predict", "generate", "score", "fill", "rewrite", "explain")
 
 
-async def predict(asking: Asking, served: Served, data: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Answers, and for how many texts. Raises: Refusal, UserError."""
+class Asked(NamedTuple):
+    """What a request for `predict` asks."""
+
+    texts: list[Any]
+    options: dict[str, Any]
+    single: bool
+
+    def answered(self, answers: Sequence[Any]) -> dict[str, Any]:
+        """The answers as they are told."""
+        plain = [answer.to_dict() for answer in answers]
+        return {"answer": plain[0]} if self.single else {"answers": plain}
+
+
+def asked(served: Served, data: Mapping[str, Any], limits: Limits) -> Asked:
+    """Raises Refusal 422: something that `predict` does not take."""
     single = "text" in data
     check_known(data, ("text", "texts", "options"), "predict")
     if single == ("texts" in data):
         raise Refusal(422, 'predict: give "text", or "texts" for several.')
-    texts = checked_texts([data["text"]] if single else data["texts"], asking.limits)
-    options = checked_options(served, data.get("options"), asking.limits)
-    answers = await asking.predict(served, texts, options) if texts else []
-    plain = [answer.to_dict() for answer in answers]
-    return ({"answer": plain[0]} if single else {"answers": plain}), len(texts)
+    texts = checked_texts([data["text"]] if single else data["texts"], limits)
+    return Asked(texts, checked_options(served, data.get("options"), limits), single)
+
+
+async def predict(asking: Asking, served: Served, data: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Answers, and for how many texts. Raises: Refusal, UserError."""
+    texts, options, _ = one = asked(served, data, asking.limits)
+    return one.answered(await asking.predict(served, texts, options) if texts else []), len(texts)
+
+
+def predict_now(served: Served, body: bytes, limits: Limits) -> tuple[bytes, int] | None:
+    """The same from bytes to bytes, where no other thread is needed for it; else None. Raises: Refusal, UserError."""
+    texts, options, _ = one = asked(served, parsed(body), limits)
+    answers = served.batcher.now(texts, options) if texts else None
+    return None if answers is None else (dumped(one.answered(answers)), len(texts))
 
 
 class V1:

@@ -1,0 +1,201 @@
+"""Connections: requests that take the short way, those that must not, and both in turn on one connection."""
+
+import contextlib
+import json
+import socket
+import time
+from itertools import pairwise
+
+import pytest
+
+from gatework.runtime import load
+from services import need_extra, running
+
+need_extra()
+
+TEXT = "a great film"
+
+
+def request(text=TEXT, path="/v1/models/classify/predict", version="1.1", **headers):
+    body = json.dumps({"text": text}).encode()
+    fields = {"Host": "localhost", "Content-Length": len(body)} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST {path} HTTP/{version}\r\n{lines}\r\n".encode() + body
+
+
+class Client:
+    """A connection that is kept, and what came on it."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.got = b""
+
+    def send(self, *parts):
+        for part in parts:
+            self.socket.sendall(part)
+            if len(parts) > 1:
+                time.sleep(0.02)
+
+    def answer(self):
+        """Status and body of the next answer."""
+        while b"\r\n\r\n" not in self.got:
+            self._more()
+        head, _, self.got = self.got.partition(b"\r\n\r\n")
+        status, *lines = head.decode().lower().split("\r\n")
+        self.headers = dict(line.split(": ", 1) for line in lines)
+        size = int(self.headers["content-length"])
+        while len(self.got) < size:
+            self._more()
+        body, self.got = self.got[:size], self.got[size:]
+        return int(status.split()[1]), json.loads(body)
+
+    def ended(self):
+        """Whether the service closed it."""
+        return self.socket.recv(1) == b""
+
+    def _more(self):
+        part = self.socket.recv(65536)
+        assert part, self.got
+        self.got += part
+
+
+@pytest.fixture(name="short")
+def short_(small):
+    """A service, a client, and how many requests took the short way."""
+    with running([small["classify"], small["translate"]]) as service:
+        taken = []
+        answer_now = service.service.answer_now
+
+        def counted(*given):
+            found = answer_now(*given)
+            if found is not None:
+                taken.append(found)
+            return found
+
+        service.service.answer_now = counted
+        client = Client(service.port)
+        with contextlib.closing(client.socket):
+            yield service, client, taken
+
+
+def test_the_short_way_answers_as_the_long_one(short, small):
+    service, client, taken = short
+    want = {"answer": load(small["classify"]).predict(TEXT).to_dict()}
+    for _ in range(3):
+        client.send(request())
+        assert client.answer() == (200, want)
+        assert client.headers["content-type"] == "application/json"
+        assert "date" in client.headers
+    assert len(taken) == 3
+    client.send(request(Expect="100-continue"))
+    while b"\r\n\r\n" not in client.got:
+        client._more()
+    assert client.got.startswith(b"HTTP/1.1 100 ")
+    client.got = client.got.partition(b"\r\n\r\n")[2]
+    assert client.answer() == (200, want)
+    assert len(taken) == 3
+    text = service.get("/metrics").body.decode()
+    assert 'gatework_requests_total{door="v1",model="classify",status="200"} 4.0' in text
+    assert 'gatework_request_seconds_count{model="classify"} 4.0' in text
+    assert service.get("/v2/models/classify/stats").json["model_stats"][0]["execution_count"] == 4
+    service.idle()
+
+
+def test_requests_in_pieces(short):
+    _, client, _ = short
+    whole = request()
+    head = whole.index(b"\r\n\r\n") + 4
+    for places in ((5,), (head - 1,), (head,), (head + 3,), (9, head, head + 5), (len(whole) - 1,)):
+        ends = [0, *places, len(whole)]
+        client.send(*(whole[start:end] for start, end in pairwise(ends)))
+        assert client.answer()[0] == 200, places
+
+
+def test_bodies_in_chunks(short):
+    _, client, _ = short
+    body = json.dumps({"text": TEXT}).encode()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:])) + b"0\r\n\r\n"
+    head = b"POST /v1/models/classify/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client.send(head + chunks)
+    assert client.answer()[0] == 200
+    client.send(head, chunks[:9], chunks[9:])
+    assert client.answer()[0] == 200
+    client.send(head + b"zz\r\n")
+    assert client.socket.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_piled_up_requests_are_answered_in_order(short):
+    service, client, taken = short
+    texts = [f"film number {number}" for number in range(6)]
+    slow = request("red cat", "/v1/models/translate/predict")
+    client.send(request(texts[0]) + slow + b"".join(map(request, texts[1:])) + request(path="/v1/models/no/predict"))
+    first = client.answer()[1]["answer"]
+    assert first["label"]
+    assert "text" in client.answer()[1]["answer"]
+    for text in texts[1:]:
+        assert client.answer()[1] == service.post("/v1/models/classify/predict", {"text": text}).json
+    assert client.answer()[0] == 404
+    assert len(taken) == 1 + 5, "the first of the pile, and those that were asked apart"
+    client.send(request())
+    assert client.answer()[0] == 200
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_connection_that_is_to_end_ends(short, version):
+    _, client, taken = short
+    client.send(request(version=version, Connection="close"))
+    assert client.answer()[0] == 200
+    assert client.headers["connection"] == "close"
+    assert client.ended()
+    assert not taken
+
+
+def test_mistakes_are_told_the_long_way(short):
+    _, client, taken = short
+    for data, status in (
+        (request(path="/v1/models/classify/predict?x=1"), 200),
+        (request(Host="evil.example"), 403),
+        (request(Origin="http://evil.example"), 403),
+        (request(3), 422),
+        (request("x" * 100_001), 422),
+        (request(Content_Encoding="gzip"), 400),
+        (request(path="/v1/models/classify/generate"), 422),
+        (request(path="/v2/models/classify/infer"), 400),
+    ):
+        client.send(data)
+        assert client.answer()[0] == status, data[:200]
+    assert not taken
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not(small, monkeypatch):
+    monkeypatch.setattr("gatework.server.run.KEEP_ALIVE", 2)
+    with running([small["classify"]]) as service:
+        client = Client(service.port)
+        with contextlib.closing(client.socket):
+            for wait in (1.2, 1.2, 0):  # the timer of the first request ends in between
+                client.send(request())
+                assert client.answer()[0] == 200
+                time.sleep(wait)
+            assert client.ended()
+
+
+def test_a_websocket_after_requests_is_kept(small, monkeypatch):
+    monkeypatch.setattr("gatework.server.run.KEEP_ALIVE", 1)
+    with running([small["classify"]]) as service:
+        client = Client(service.port)
+        with contextlib.closing(client.socket):
+            client.send(request())
+            assert client.answer()[0] == 200
+            client.send(
+                b"GET /v1/models/classify/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            while b"\r\n\r\n" not in client.got:
+                client._more()
+            assert client.got.startswith(b"HTTP/1.1 101")
+            client.socket.settimeout(1.6)
+            with pytest.raises(TimeoutError):
+                client.socket.recv(1)
