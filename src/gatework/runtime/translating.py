@@ -19,8 +19,6 @@ from gatework.kernels.sampling import Sampling, row_seed
 from gatework.runtime.answering import Answerer
 from gatework.runtime.writing import Constraints, Scored, as_constraint, check_number, check_whole
 from gatework.tasks.seq2seq.answer import joined
-from gatework.text.dictionary import Dictionary, dictionary_of
-from gatework.text.sentences import gaps, sentences
 
 MOST_BEAMS = 1 << 10
 MOST_TOKENS = 1 << 24
@@ -60,7 +58,7 @@ class Options:
     """What the text has to be: a `Constraint`, its parts by name, or a regular expression."""
     replace_unknown: bool = True
     """Where the model writes a token that it does not know, the token of the source that it looked at most stands."""
-    dictionary: Dictionary | str | PathLike[str] | None = None
+    dictionary: Mapping[str, str] | str | PathLike[str] | None = None
     """What stands there instead, for tokens of the source that it has: a mapping, or a file of lines of a word, a tab,
     and what stands for it."""
     split: str = "auto"
@@ -102,10 +100,8 @@ class Options:
             raise ConfigError(f"split {self.split!r:.40} is unknown. {nearest(str(self.split), SPLITS)}")
         if self.split == "always" and (other := [name for name in WHOLE if getattr(self, name)]):
             raise ConfigError(f"split and {other[0]} do not go together: {other[0]} is of a whole text. Drop one.")
-        if self.dictionary is not None:
-            if not self.replace_unknown:
-                raise ConfigError("dictionary is for unknown words that are replaced. Set replace_unknown, or drop it.")
-            object.__setattr__(self, "dictionary", dictionary_of(self.dictionary))
+        if self.dictionary is not None and not self.replace_unknown:
+            raise ConfigError("dictionary is for unknown words that are replaced. Set replace_unknown, or drop it.")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ConfigError(f"min_tokens {self.min_tokens} and max_tokens {self.max_tokens} contradict each other.")
         if self.seed is not None and not self.draws:
@@ -149,7 +145,8 @@ class Translator:
     """A network with a codec's target side. Any threads may share it.
 
     The codec is a `tasks.seq2seq.Seq2SeqCodec`: of it are asked `target`, a `text.running.RunningCodec`, `settings`,
-    which hold the model's own values of `Options`, and `collate`, the ids of encoded sources, each with its end.
+    which hold the model's own values of `Options`, `collate`, the ids of encoded sources, each with its end, and what
+    becomes of a document (`sentences`, `between`) and of a `dictionary`.
     """
 
     def __init__(self, model: Answerer, codec: Any) -> None:
@@ -172,13 +169,14 @@ class Translator:
         if asked.dictionary is not None and (self._target.byte_fallback or not self._looks):
             why = "its units know every word" if self._looks else "it does not look at the source"
             raise ConfigError(f"dictionary is for words that a model does not know; this one needs none: {why}.")
+        words = None if asked.dictionary is None else codec.dictionary(asked.dictionary)
         encoded = [codec.encode(example) for example in examples]
         cut = {place: found for place, one in enumerate(encoded) if len(found := self._sentences(one, asked)) > 1}
         flat = [part for place, one in enumerate(encoded) for part in self._parts(one, cut.get(place))]
         hypotheses = self._outputs(codec, flat, asked)
-        made = iter(codec.decode(hypotheses, flat, replace_unknown=asked.replace_unknown, dictionary=asked.dictionary))
+        made = iter(codec.decode(hypotheses, flat, replace_unknown=asked.replace_unknown, dictionary=words))
         return [
-            joined([next(made) for _ in cut[place]], gaps(one.text, cut[place])) if place in cut else next(made)
+            joined([next(made) for _ in cut[place]], codec.between(one, cut[place])) if place in cut else next(made)
             for place, one in enumerate(encoded)
         ]
 
@@ -188,7 +186,7 @@ class Translator:
             usual = self._codec.settings.usual
             if not usual or len(one.tokens) + one.left_out <= usual or any(getattr(asked, name) for name in WHOLE):
                 return []
-        return [] if asked.split == "never" else sentences(one.text)
+        return [] if asked.split == "never" else list(self._codec.sentences(one))
 
     def _parts(self, one: Any, cut: list[tuple[int, int]] | None) -> list[Any]:
         return [one] if cut is None else [self._codec.encode(one.text[at:end]) for at, end in cut]

@@ -16,7 +16,9 @@ import numpy.typing as npt
 from gatework.core.errors import BundleError, DataError
 from gatework.tasks.seq2seq.answer import Translation, translation
 from gatework.tasks.task import Codec
+from gatework.text.dictionary import dictionary_of
 from gatework.text.scripts import NAMES, script_of
+from gatework.text.sentences import gaps, sentences
 
 if TYPE_CHECKING:
     from gatework.text.running import RunningCodec
@@ -36,7 +38,7 @@ class Settings:
     most: int = 0
     """Tokens of a source that are read; 0 for all."""
     usual: int = 0
-    """Tokens of a source from which on it is cut into sentences, see `runtime.sentences`; 0 for never."""
+    """Tokens of a source from which on it is cut into sentences, see `text.sentences`; 0 for never."""
     scripts: tuple[str, ...] = ()
     """Scripts of training sources, see `text.scripts`; empty where that is not known."""
 
@@ -138,6 +140,18 @@ class Seq2SeqCodec(Codec):
             )
             for source, found in zip(encoded, outputs, strict=True)
         ]
+
+    def sentences(self, source: Source) -> list[tuple[int, int]]:
+        """Where the sentences of a source begin and end."""
+        return sentences(source.text)
+
+    def between(self, source: Source, spans: Sequence[tuple[int, int]]) -> list[str]:
+        """The white space before, between and after stretches of a source."""
+        return gaps(source.text, spans)
+
+    def dictionary(self, given: Any) -> Mapping[str, str]:
+        """Words and what stands for them, of a mapping or a file; see `dictionary_of`."""
+        return dictionary_of(given)
 
     def odd_script(self, text: str) -> str:
         """The name of a text's script where training had none of it; else empty."""
