@@ -30,10 +30,13 @@ from benchmarks.trained import course
 LEFT_OUT = ("confusion", "reliability")
 
 
-def figures(gatework: list[str], one: SequenceSet, bundle: Path) -> dict[str, Any]:
-    """Everything the report wants of one bundle."""
-    found = run_json([*gatework, "evaluate", str(bundle), str(data_folder() / one.test), "--json"])["metrics"]
+def figures(gatework: list[str], one: SequenceSet, bundle: Path, *, stored: bool) -> dict[str, Any]:
+    """Everything the report wants of one bundle; with `stored`, scores as `gatework train` measured the bundle."""
     told = run_json([*gatework, "info", str(bundle), "--json"])
+    if stored:
+        found = told["metrics"]["test"]
+    else:
+        found = run_json([*gatework, "evaluate", str(bundle), str(data_folder() / one.test), "--json"])["metrics"]
     size = {"bytes": told["bytes"], "parameters": told["parameters"]}
     return {name: value for name, value in found.items() if name not in LEFT_OUT} | size | course(bundle)
 
@@ -43,6 +46,9 @@ def main() -> int:
     parser.add_argument("sets", nargs="*", metavar="SET", help="sets by recipe name; default all")
     parser.add_argument("--out", type=Path, default=Path("sequence.jsonl"), help="results file, appended to")
     parser.add_argument("--bundles", type=Path, help="folder of SET.gw with SET.run beside; what is missing is trained")
+    parser.add_argument(
+        "--stored", action="store_true", help="do not score again: a bundle tells what training measured"
+    )
     parser.add_argument("--gatework", help="the command to measure; default the one installed here")
     parser.add_argument("--variant", help="name of a changed recipe; bundles are SET-VARIANT.gw then")
     parser.add_argument(
@@ -60,7 +66,7 @@ def main() -> int:
                 if not bundle.exists():
                     recipe = RECIPES / f"{one.name}.toml"
                     run_json([*gatework, "train", str(recipe), "-o", str(bundle), "--json", *given.option])
-                result = figures(gatework, one, bundle)
+                result = figures(gatework, one, bundle, stored=given.stored)
             except subprocess.CalledProcessError as error:  # go on with the other sets; the command said why
                 measure.say(f"{one.name}: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
                 failed.append(one.name)
