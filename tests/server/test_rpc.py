@@ -230,6 +230,59 @@ def test_triton_streams(everything, small):
     everything.idle()
 
 
+def test_triton_streams_what_a_language_model_writes(everything, small):
+    client = triton("tritonclient.grpc")
+    model = load(small["lm"])
+    options = {"max_tokens": 12, "seed": 3, "temperature": 0.9}
+    [read] = model.read(["the cat"])
+    want = model.generate("", state=read.state, **options)
+    got = queue.Queue()
+
+    def answers():
+        """Those to one request."""
+        found = []
+        while not found or not found[-1].get_response().parameters["triton_final_response"].bool_param:
+            result, error = got.get(timeout=30)
+            assert error is None
+            found.append(result)
+        return found
+
+    given = client.InferInput("text", [1], "BYTES")
+    given.set_data_from_numpy(np.array(["the cat"], dtype=object))
+    two = client.InferInput("text", [2], "BYTES")
+    two.set_data_from_numpy(np.array(["the", "cat"], dtype=object))
+    with client.InferenceServerClient(f"127.0.0.1:{everything.grpc_port}") as service:
+        service.start_stream(lambda result, error: got.put((result, error)))
+        asked = {"parameters": {"stream": True, **options}, "request_id": "7"}
+        service.async_stream_infer("lm", [given], **asked)
+        found = answers()
+        assert len(found) > 2, "several answers"
+        assert {one.get_response().id for one in found} == {"7"}
+        assert b"".join(one.as_numpy("text")[0] for one in found).decode() == want.text
+        last = found[-1]
+        np.testing.assert_allclose(last.as_numpy("log_p"), [want.log_p], rtol=1e-5)
+        np.testing.assert_allclose(last.as_numpy("input_log_p"), [read.log_p], rtol=1e-5)
+        assert json.loads(last.as_numpy("answer")[0])["text"] == want.text
+        service.async_stream_infer("lm", [given], outputs=[client.InferRequestedOutput("log_p")], **asked)
+        [only] = answers()
+        assert [one.name for one in only.get_response().outputs] == ["log_p"]
+        for words, inputs, parameters in (
+            ("one text, got 2", [two], {"stream": True}),
+            ("must be true or false", [given], {"stream": 1}),
+            ("do not go together", [given], {"stream": True, "sequence_id": 3}),
+            ("temperature", [given], {"stream": True, "max_tokens": 3, "temperature": -1.0}),
+        ):
+            own = {name: value for name, value in parameters.items() if name != "sequence_id"}
+            service.async_stream_infer("lm", inputs, sequence_id=parameters.get("sequence_id", 0), parameters=own)
+            assert words in str(got.get(timeout=30)[1])
+        service.async_stream_infer("lm", [given], parameters={"stream": False})
+        assert got.get(timeout=30)[0].as_numpy("text").tolist() == [b""]
+        service.stop_stream()
+        with pytest.raises(Exception, match="only in ModelStreamInfer"):
+            service.infer("lm", [given], parameters={"stream": True})
+    everything.idle()
+
+
 @pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
 def test_triton_aio_with_numbers(everything, small, packing):
     client = triton("tritonclient.grpc.aio")

@@ -26,7 +26,7 @@ PROBE = "the of and to a in is you that it"
 PROBES = 8
 EVERY = 32
 """Characters that the fixed cost of a text is taken for."""
-LEARNT = 1.1
+LEARNT = 1.05
 """Factor by which a measurement raises or lowers what is expected, which so tends to the median: a call that other
 processes disturbed must not send those after it to another thread."""
 LEAST = 1e-9

@@ -16,7 +16,7 @@ and of a tagger as many out as sentences are due. A later task with numbers in a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ OWN = (
     "triton_enable_empty_final_response",
 )  # fmt: skip
 """Parameters of the protocol."""
+STREAM = "stream"
+"""The parameter with which a language model answers piece by piece, where a door has room for several answers."""
 TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT64": "TYPE_INT64"}
 
 
@@ -119,6 +121,8 @@ async def infer(
 ) -> Tensors:
     """All outputs for the inputs of a request. Raises: Refusal, UserError."""
     given = {name: value for name, value in parameters.items() if name not in OWN}
+    if given.pop(STREAM, False) is not False:
+        raise Refusal(400, f"{STREAM}: only language models answer piece by piece, and only in ModelStreamInfer.")
     place = place_of(parameters)
     if place is not None:
         check_keeps(served)
@@ -133,6 +137,39 @@ async def infer(
         raise Refusal(400, "top_k is an option of /v1: tensors have a fixed shape.")
     options = checked_options(served, given, asking.limits)
     return _TENSORS[served.kind](served, await asking.predict(served, examples, options) if examples else [])
+
+
+def asks_for_pieces(served: Served, parameters: Mapping[str, Any]) -> bool:
+    """Whether a language model is to answer piece by piece. Raises Refusal 400: `stream` is no boolean."""
+    wish = parameters.get(STREAM, False)
+    if served.kind != "lm" or wish is False:
+        return False
+    if wish is not True:
+        raise Refusal(400, f"{STREAM} must be true or false, got {wish!r:.40}.")
+    return True
+
+
+async def infer_pieces(
+    asking: Asking, served: Served, inputs: Mapping[str, Tensor], parameters: Mapping[str, Any]
+) -> AsyncIterator[tuple[Tensors, bool]]:
+    """What a language model writes, as it is written: `text` alone; at the end, with True, the other outputs of the
+    whole, and a `text` that is empty. Raises: Refusal, UserError."""
+    if place_of(parameters) is not None:
+        raise Refusal(422, f"{STREAM} and sequence_id do not go together here. A WebSocket streams within a sequence.")
+    given = {name: value for name, value in parameters.items() if name not in (*OWN, STREAM)}
+    options = checked_options(served, {"max_tokens": 0, **given}, asking.limits)
+    examples = _examples(asking, served, inputs)
+    if len(examples) != 1:
+        raise Refusal(400, f"a request that is answered piece by piece has one text, got {len(examples)}.")
+
+    def begin() -> tuple[Any, Any]:
+        [read] = served.model.read(examples)
+        return read, served.model.stream("", state=read.state, **options)
+
+    read, stream = await asking.call(begin)
+    async for piece in asking.pieces(lambda: stream):
+        yield {"text": texts([piece])}, False
+    yield _spoken([read], [stream.result]) | {"text": texts([""])}, True
 
 
 async def _piece(

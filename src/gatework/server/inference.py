@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 from gatework.server.asking import Asking
-from gatework.server.contract import Tensors, infer, wanted_outputs
+from gatework.server.contract import Tensors, asks_for_pieces, infer, infer_pieces, wanted_outputs
 from gatework.server.registry import Served
 from gatework.server.sequences import Sequences
 from gatework.server.tensors import Tensor
+
+FINAL = "triton_final_response"
+"""The parameter of an answer that is one of several: whether it is the last."""
 
 
 class InferRequest(NamedTuple):
@@ -43,6 +46,25 @@ async def answer(asking: Asking, sequences: Sequences, served: Served, request: 
         served.tally.add(1, time.perf_counter() - start, failed=failed)
     outputs = {name: found[name] for name in names}
     return InferAnswer(served.name, served.version, request.id, outputs, {})
+
+
+async def answers(
+    asking: Asking, sequences: Sequences, served: Served, request: InferRequest
+) -> AsyncIterator[InferAnswer]:
+    """The same where a request may have several answers, of which the last one says that it is the last."""
+    if not asks_for_pieces(served, request.parameters):
+        yield await answer(asking, sequences, served, request)
+        return
+    start, failed = time.perf_counter(), True
+    try:
+        names = wanted_outputs(served, request.outputs)
+        async for found, last in infer_pieces(asking, served, request.inputs, request.parameters):
+            outputs = {name: found[name] for name in names if name in found}
+            if outputs or last:
+                yield InferAnswer(served.name, served.version, request.id, outputs, {FINAL: last})
+        failed = False
+    finally:
+        served.tally.add(1, time.perf_counter() - start, failed=failed)
 
 
 def statistics(served: Served) -> dict[str, Any]:

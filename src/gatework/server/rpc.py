@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,7 +18,7 @@ import grpc.aio
 import gatework
 from gatework.server import messages
 from gatework.server.contract import configuration, metadata
-from gatework.server.inference import InferAnswer, InferRequest, answer, statistics
+from gatework.server.inference import InferAnswer, InferRequest, answer, answers, statistics
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.tensors import Tensor, checked_shape, from_bytes, numbers_of, to_bytes
 from gatework.server.v2 import EXTENSIONS
@@ -99,7 +100,7 @@ class Rpc:
         return call
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        """Requests in, answers out, in order."""
+        """Requests in, answers out, in order; of a language model that is asked for it several, as it writes."""
         try:
             self._check(context)
             slot = self._asking.stream()
@@ -114,16 +115,18 @@ class Rpc:
                     with self._service.holding(len(data)):
                         values = _decoded(messages.INFER, data)
                         identity = values.get("id", "")
-                        found: Values = {"infer_response": await self._infer(values)}
+                        async with aclosing(self._answers(values)) as found:
+                            async for one in found:
+                                yield encode(messages.STREAMED, {"infer_response": one})
                     model = values.get("model_name", "")
                 except Exception as error:
                     refusal = refusal_of(error)
                     status = refusal.status
                     if status == 500:
                         self._service.log_failure("gRPC", "ModelStreamInfer")
-                    found = {"error_message": refusal.message, "infer_response": {"id": identity}}
+                    told = {"error_message": refusal.message, "infer_response": {"id": identity}}
+                    yield encode(messages.STREAMED, told)
                 self._service.meters.answered(model, "grpc", status, time.perf_counter() - start)
-                yield encode(messages.STREAMED, found)
         finally:
             slot.__exit__()
 
@@ -181,8 +184,14 @@ class Rpc:
         return {}
 
     async def _infer(self, values: Values) -> Values:
-        served = self._registry.get(values.get("model_name", ""), values.get("model_version") or None)
-        return _answered(await answer(self._asking, self._service.sequences, served, _request(values)))
+        return _answered(await answer(self._asking, self._service.sequences, self._asked(values), _request(values)))
+
+    async def _answers(self, values: Values) -> AsyncGenerator[Values, None]:
+        async for one in answers(self._asking, self._service.sequences, self._asked(values), _request(values)):
+            yield _answered(one)
+
+    def _asked(self, values: Values) -> Served:
+        return self._registry.get(values.get("model_name", ""), values.get("model_version") or None)
 
     def _served(self, values: Values) -> Served:
         return self._registry.get(values.get("name", ""), values.get("version") or None)
