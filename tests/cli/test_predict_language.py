@@ -123,6 +123,7 @@ def test_two_bundles_fill_a_gap(gatework, tmp_path):
         (["--prompt", "a", "--set", "max_tokens=x"], "max_tokens must be a whole number"),
         (["--prompt", "a", "--set", "model.units=3"], "--set model.units=3"),
         (["--prompt", "a", "--set", "maxtokens=3"], "Did you mean 'max_tokens'"),
+        (["--prompt", "a", "--set", 'constraint={"must": ["b"]}'], "are set one by one: constraint.must=cat"),
         (["--prompt", "a", "--set", "constraint=a", "--set", "constraint.must=b"], "constraint is a pattern already"),
         (["--prompt", "a", "--set", "constraint.must=a", "--set", "constraint.must_not=a"], "contradict"),
         (["--score", "nothing.txt"], "nothing.txt"),

@@ -116,6 +116,8 @@ def writing_options(settings: Sequence[str]) -> dict[str, Any]:
         nested = len(keys) == 2 and keys[0] == "constraint"
         if not equals or not all(keys) or not (len(keys) == 1 or nested):
             raise ConfigError(f"--set {setting}: expected an option such as max_tokens=50 or constraint.must=cat.")
+        if keys == ["constraint"] and raw.lstrip().startswith("{"):
+            raise ConfigError(f"--set {setting}: the parts of a constraint are set one by one: constraint.must=cat.")
         if not nested:
             options[keys[0]] = _value(keys[0], raw)
             continue
