@@ -1,6 +1,5 @@
 """`gatework chat`: through a pipe and in a terminal."""
 
-import contextlib
 import json
 import os
 import pty
@@ -89,15 +88,12 @@ def _terminal(bundle, *steps):
             os.write(leader, typed)
         else:
             child.send_signal(typed)
-    # One that comes just before the child waits for a key is noticed with the next one, as in any program.
-    while child.poll() is None and time.monotonic() < ends:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(2)
-        if child.poll() is None and not isinstance(typed, bytes):
-            child.send_signal(typed)
-    os.close(leader)
-    child.kill()
-    return child.wait(60)
+    try:
+        return child.wait(60)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(leader)
 
 
 def test_in_a_terminal(replier):

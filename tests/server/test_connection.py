@@ -126,21 +126,22 @@ def test_bodies_in_chunks(short):
     assert client.socket.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_piled_up_requests_are_answered_in_order(short):
-    service, client, taken = short
+def test_piled_up_requests_are_answered_in_order(short, small):
+    _, client, taken = short
     texts = [f"film number {number}" for number in range(6)]
     slow = request("red cat", "/v1/models/translate/predict")
     client.send(request(texts[0]) + slow + b"".join(map(request, texts[1:])) + request(path="/v1/models/no/predict"))
-    first = client.answer()[1]["answer"]
-    assert first["label"]
+    model = load(small["classify"])
+    assert client.answer()[1] == {"answer": model.predict(texts[0]).to_dict()}
     assert "text" in client.answer()[1]["answer"]
     for text in texts[1:]:
-        assert client.answer()[1] == service.post("/v1/models/classify/predict", {"text": text}).json
+        assert client.answer()[1] == {"answer": model.predict(text).to_dict()}
     assert client.answer()[0] == 404
-    # At most the first of the pile, and those that were asked apart: these too only where head and body came as one.
-    assert len(taken) <= 1 + 5
-    client.send(request())
-    assert client.answer()[0] == 200
+    assert len(taken) == 1, "the first of the pile alone"
+    for number, text in enumerate(texts, start=2):
+        client.send(request(text))
+        assert client.answer() == (200, {"answer": model.predict(text).to_dict()})
+        assert len(taken) == number
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

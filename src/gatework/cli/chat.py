@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +76,8 @@ def _typed() -> Iterator[str]:
         import readline  # noqa: F401  lines can be edited, and come again with the arrow keys
     while True:
         try:
-            line = input("> ")
+            with _waking():
+                line = input("> ")
         except (EOFError, KeyboardInterrupt) as stop:
             print(flush=True)
             if isinstance(stop, EOFError):
@@ -87,6 +89,21 @@ def _typed() -> Iterator[str]:
             say("gatework: the message is not UTF-8. Set a UTF-8 locale.")
             continue
         yield line
+
+
+@contextmanager
+def _waking() -> Iterator[None]:
+    """Wake five times a second: a Ctrl-C just before the wait for a key would otherwise be lost until that key."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _piped() -> Iterator[str]:
