@@ -15,16 +15,14 @@ their settings were chosen on dev.
 
 from __future__ import annotations
 
-import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure
-from benchmarks.classification import RECIPES, gatework_command, run_json
+from benchmarks import trained
+from benchmarks.classification import run_json
 from benchmarks.language_sets import LanguageSet, choose
 from benchmarks.trained import course, in_float32
 
@@ -56,45 +54,20 @@ def figures(gatework: list[str], one: LanguageSet, bundle: Path) -> dict[str, An
     return found
 
 
+def shown(one: LanguageSet, result: dict[str, Any]) -> str:
+    """A line's worth of the figures."""
+    return f"{one.shown} {result[one.metric]:.4g}"
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", metavar="SET", help="sets by recipe name; default all five")
-    parser.add_argument("--out", type=Path, default=Path("language.jsonl"), help="results file, appended to")
-    parser.add_argument("--bundles", type=Path, help="folder of SET.gw with SET.run beside; what is missing is trained")
-    parser.add_argument("--gatework", help="the command to measure; default the one installed here")
+    parser = trained.arguments(__doc__, "language.jsonl")
     parser.add_argument("--cell", help="train with another cell than the recipe's; bundles are SET-CELL.gw then")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="WORD", help="one more word for `gatework train`"
-    )
     given = parser.parse_args()
-    gatework, failed = gatework_command(given.gatework), []
-    options = [*given.option, *(["--set", f"model.cell={given.cell}"] if given.cell else [])]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder: Path = (given.bundles or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        for one in choose(given.sets):
-            bundle = folder / f"{one.name}{'-' + given.cell if given.cell else ''}.gw"
-            try:
-                if not bundle.exists():
-                    recipe = RECIPES / f"{one.name}.toml"
-                    run_json([*gatework, "train", str(recipe), "-o", str(bundle), "--json", *options])
-                result = figures(gatework, one, bundle)
-            except subprocess.CalledProcessError as error:  # go on with the other sets; the command said why
-                measure.say(f"{one.name}: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
-                failed.append(one.name)
-                continue
-            system = f"gatework{'-' + given.cell if given.cell else ''}"
-            measure.write(given.out, system, one.name, result | {"version": version()})
-            measure.say(f"{one.name}: {one.shown} {result[one.metric]:.4g} in {result['bytes'] / 1e6:.2f} MB")
-    if failed:
-        measure.say(f"failed: {', '.join(failed)}")
-    return 1 if failed else 0
-
-
-def version() -> str:
-    import gatework
-
-    return f"gatework {gatework.__version__}"
+    options = ["--set", f"model.cell={given.cell}"] if given.cell else []
+    ending = f"-{given.cell}" if given.cell else ""
+    with trained.bundle_folder(given.bundles) as folder:
+        found = trained.over(choose(given.sets), folder, given, figures, shown, ending=ending, options=options)
+    return trained.verdict(found)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def quality(results: Results) -> list[str]:
     rows = []
     for one, record in _of(results, OURS):
         for number, figure in enumerate(one.figures):
-            value = value_of(record, figure)
+            value = figure.of(record)
             if value is None:
                 continue
             last = _costs(one, record) if not number else ["", "", "", ""]
@@ -60,21 +60,13 @@ def variants(results: Results) -> list[str]:
             shares = [f"{figure.scale * lead[figure.metric]:.2f}" for figure in one.figures]
             rows.append([one.title, f"the first {lead['words']} words", ", ".join(shares), "", "", ""])
         for system, record in sorted(found.items()):
-            shown = [value_of(record, figure) for figure in one.figures]
+            shown = [figure.of(record) for figure in one.figures]
             title = TITLES.get(system.removeprefix(f"{OURS}-"), system) if system != OURS else "the recipe"
             rows.append([
                 one.title, title, ", ".join(f"{value:.2f}" for value in shown if value is not None),
                 f"{record['parameters'] / 1e6:.2f}", f"{record['bytes'] / 1e6:.2f}", _minutes(record),
             ])  # fmt: skip
     return table(["set", "model", "the set's metrics", "million weights", "MB", "training, min"], rows, left=3)
-
-
-def value_of(record: Record, figure: Figure) -> float | None:
-    """A figure of a record, scaled; None where it has none."""
-    found: Any = record
-    for part in figure.metric.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return figure.scale * float(found) if found is not None else None
 
 
 def reached(value: float, figure: Figure) -> str:

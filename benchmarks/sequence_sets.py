@@ -6,8 +6,9 @@ Standard library only.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,13 @@ class Figure:
     published: str = "–"
     floor: float | None = None
     target: float | None = None
+
+    def of(self, record: Mapping[str, Any]) -> float | None:
+        """The figure of a record, scaled; None where it has none."""
+        found: Any = record
+        for part in self.metric.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return self.scale * float(found) if found is not None else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,24 +16,17 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, tag_speed
-from benchmarks.classification import RECIPES, gatework_command, run_json
+from benchmarks import measure, tag_speed, trained
 from benchmarks.sets import data_folder
 from benchmarks.tag_sets import TagSet, choose, read
 from benchmarks.trained import course, in_float32
 
 README = Path(__file__).with_name("README.md")
 KEPT = ("f1", "precision", "recall", "accuracy", "seg_f1", "seg_precision", "seg_recall", "n", "tokens")
-
-
-def trained(gatework: list[str], one: TagSet, bundle: Path, options: Sequence[str]) -> Path:
-    """Train the published recipe into `bundle`; its run folder lies beside it."""
-    run_json([*gatework, "train", str(RECIPES / f"{one.name}.toml"), "-o", str(bundle), "--json", *options])
-    return bundle
 
 
 def evaluated(one: TagSet, bundle: Path) -> dict[str, Any]:
@@ -44,15 +37,22 @@ def evaluated(one: TagSet, bundle: Path) -> dict[str, Any]:
     return {name: metrics[name] for name in KEPT if name in metrics}
 
 
-def figures(one: TagSet, bundle: Path) -> dict[str, Any]:
-    """Everything the report wants of one bundle but its speed."""
+def figures(gatework: list[str], one: TagSet, bundle: Path, *, timed: bool) -> dict[str, Any]:
+    """Everything the report wants of one bundle; its speed where it is `timed`."""
     found = evaluated(one, bundle)
     found |= {"bytes": bundle.stat().st_size, "scored_on": one.scored_on, **course(bundle)}
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "float32.gw"
         if in_float32(bundle, whole):
             found["fp32"] = evaluated(one, whole) | {"bytes": whole.stat().st_size}
+    if timed:
+        found["speed"] = tag_speed.turns({"gatework": contestant(bundle)}, test_tokens(one))["gatework"]
     return found
+
+
+def shown(one: TagSet, result: dict[str, Any]) -> str:
+    """A line's worth of the figures."""
+    return ", ".join(f"{goal.title} {100 * result[goal.metric]:.2f}" for goal in one.goals)
 
 
 def test_tokens(one: TagSet) -> list[list[str]]:
@@ -79,48 +79,17 @@ def rivals(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", metavar="SET", help="sets by recipe name; default all seven")
-    parser.add_argument("--out", type=Path, default=Path("tagging.jsonl"), help="results file, appended to")
-    parser.add_argument("--bundles", type=Path, help="folder of SET.gw with SET.run beside; what is missing is trained")
-    parser.add_argument("--gatework", help="the command to measure; default the one installed here")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="WORD", help="one more word for `gatework train`"
-    )
+    parser = trained.arguments(__doc__, "tagging.jsonl")
     parser.add_argument("--no-speed", action="store_true", help="scores alone: for a busy machine")
     parser.add_argument("--all", action="store_true", help="then the rivals, and the report into benchmarks/README.md")
     parser.add_argument("--spacy", metavar="PYTHON", help="interpreter of the environment that has spaCy, for --all")
-    arguments = parser.parse_args()
-    gatework, failed = gatework_command(arguments.gatework), []
-    with tempfile.TemporaryDirectory() as scratch:
-        folder: Path = (arguments.bundles or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        for one in choose(arguments.sets):
-            bundle = folder / f"{one.name}.gw"
-            try:
-                if not bundle.exists():
-                    trained(gatework, one, bundle, arguments.option)
-                result = figures(one, bundle)
-                if not arguments.no_speed:
-                    result["speed"] = tag_speed.turns({"gatework": contestant(bundle)}, test_tokens(one))["gatework"]
-            except subprocess.CalledProcessError as error:  # go on with the other sets; the command said why
-                measure.say(f"{one.name}: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
-                failed.append(one.name)
-                continue
-            measure.write(arguments.out, "gatework", one.name, result | {"version": version()})
-            shown = ", ".join(f"{goal.title} {100 * result[goal.metric]:.2f}" for goal in one.goals)
-            measure.say(f"{one.name}: {shown} in {result['bytes'] / 1e6:.2f} MB")
-        if arguments.all and not failed:
-            rivals(arguments, folder)
-    if failed:
-        measure.say(f"failed: {', '.join(failed)}")
-    return 1 if failed else 0
-
-
-def version() -> str:
-    import gatework
-
-    return f"gatework {gatework.__version__}"
+    given = parser.parse_args()
+    measured = partial(figures, timed=not given.no_speed)
+    with trained.bundle_folder(given.bundles) as folder:
+        failed = trained.over(choose(given.sets), folder, given, measured, shown)
+        if given.all and not failed:
+            rivals(given, folder)
+    return trained.verdict(failed)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.sequence_report import reached, render, value_of
+from benchmarks.sequence_report import reached, render
 from benchmarks.sequence_sets import SETS, Figure, choose
 
 MACHINE = {"cpu": "a", "cores": 2, "system": "Linux", "python": "3.11", "load": 0.1}
@@ -24,9 +24,9 @@ def test_goals(value, more, want):
 
 def test_a_figure_within_figures():
     figure = Figure(metric="recall.recall@1", shown="", scale=100.0)
-    assert value_of({"recall": {"recall@1": 0.25}}, figure) == 25.0
-    assert value_of({"recall": None}, figure) is None
-    assert value_of({}, figure) is None
+    assert figure.of({"recall": {"recall@1": 0.25}}) == 25.0
+    assert figure.of({"recall": None}) is None
+    assert figure.of({}) is None
 
 
 def test_tables():
