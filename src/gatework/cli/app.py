@@ -67,7 +67,7 @@ def _version(asked: bool) -> None:
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
 ) -> None:
-    """Train text classifiers on your own machine; ship each as one small file that answers without PyTorch.
+    """Train LSTM models of text on your own machine; ship each as one small file that answers without PyTorch.
 
     `gatework demo` shows the whole in under a minute. `gatework COMMAND --help` explains a command.
     """
