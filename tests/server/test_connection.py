@@ -40,6 +40,11 @@ class Client:
 
     def answer(self):
         """Status and body of the next answer."""
+        status, body = self.bytes()
+        return status, json.loads(body)
+
+    def bytes(self):
+        """The same, the body as it came."""
         while b"\r\n\r\n" not in self.got:
             self._more()
         head, _, self.got = self.got.partition(b"\r\n\r\n")
@@ -49,7 +54,7 @@ class Client:
         while len(self.got) < size:
             self._more()
         body, self.got = self.got[:size], self.got[size:]
-        return int(status.split()[1]), json.loads(body)
+        return int(status.split()[1]), body
 
     def ended(self):
         """Whether the service closed it."""
@@ -101,6 +106,54 @@ def test_the_short_way_answers_as_the_long_one(short, small):
     assert 'gatework_request_seconds_count{model="classify"} 4.0' in text
     assert service.get("/v2/models/classify/stats").json["model_stats"][0]["execution_count"] == 4
     service.idle()
+
+
+def infer(text=TEXT, binary=True, model="classify", **headers):
+    """A request of the protocol, the text as bytes or in JSON, and answers likewise."""
+    raw = len(text.encode()).to_bytes(4, "little") + text.encode()
+    one = {"name": "text", "datatype": "BYTES", "shape": [1]}
+    one |= {"parameters": {"binary_data_size": len(raw)}} if binary else {"data": [text]}
+    head = json.dumps({"id": "7", "inputs": [one], "parameters": {"binary_data_output": binary}}).encode()
+    fields = {"Host": "localhost", "Content-Length": len(head) + binary * len(raw)}
+    fields |= {"Inference-Header-Content-Length": len(head)} if binary else {}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST /v2/models/{model}/infer HTTP/1.1\r\n{lines}\r\n".encode() + head + binary * raw
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"])
+@pytest.mark.parametrize("packing", ["", "gzip", "deflate"])
+def test_the_protocol_takes_the_short_way_too(short, packing, binary):
+    service, client, taken = short
+    packed = {"Accept_Encoding": packing} if packing else {}
+    client.send(infer(binary=binary, **packed))
+    got = client.bytes()
+    assert len(taken) == 1
+    before = service.get("/v2/models/classify/stats").json["model_stats"][0]["execution_count"]
+    client.send(infer(binary=binary, Expect="100-continue", **packed))  # the same the long way
+    while b"\r\n\r\n" not in client.got:
+        client._more()
+    client.got = client.got.partition(b"\r\n\r\n")[2]
+    headers = client.headers
+    assert client.bytes() == got
+    assert {name: value for name, value in client.headers.items() if name != "date"} == {
+        name: value for name, value in headers.items() if name != "date"
+    }
+    assert len(taken) == 1
+    assert service.get("/v2/models/classify/stats").json["model_stats"][0]["execution_count"] == before + 1
+    text = service.get("/metrics").body.decode()
+    assert 'gatework_requests_total{door="v2",model="classify",status="200"} 2.0' in text
+    service.idle()
+
+
+def test_what_the_protocol_asks_the_long_way(short):
+    service, client, taken = short
+    client.send(infer(" ".join(["red cat runs"] * 50), model="translate"))
+    assert client.bytes()[0] == 200
+    client.send(infer().replace(b'"id": "7"', b'"id": 77 '))
+    assert client.answer() == (400, {"error": "id must be a string."})
+    assert service.get("/v2/models/classify/stats").json["model_stats"][0]["inference_stats"]["fail"]["count"] == 0
+    assert not taken
 
 
 def test_requests_in_pieces(short):

@@ -73,6 +73,44 @@ def tagged(model, pieces):
         return json.loads(json.dumps([answer.to_dict() for answer in answers + stream.end()]))
 
 
+@pytest.fixture(name="forward", scope="module")
+def forward_(tmp_path_factory):
+    """A service of a classifier that reads forward alone, and its bundle."""
+    path = tmp_path_factory.mktemp("forward") / "forward.gw"
+    write_small(path, input={"window": 64}, encoder={"bidirectional": False})
+    with running([path]) as service:
+        yield service, path
+
+
+def test_a_classifier_answers_for_the_text_so_far(forward):
+    service, path = forward
+    model, so_far = load(path), ""
+    pieces = ["a gre", "at film, but the ", "plot was ", "dull"]
+    for piece, flag in zip(pieces, flags(pieces), strict=True):
+        so_far += piece
+        found = ask(service, "forward", piece, sequence_id=4, **flag)
+        assert json.loads(found["answer"][0])["scores"] == pytest.approx(model.predict(so_far).scores, abs=1e-6)
+        assert found["label"] == [model.predict(so_far).label]
+        assert len(found["scores"]) == len(model.labels)
+    assert ask(service, "forward", "x", sequence_id=4).status == 409
+    assert ask(service, "forward", "x", sequence_id=4, sequence_start=True, top_k=1).status == 400
+    assert ask(service, "forward", "x", sequence_id=4, sequence_start=True, threshold=0.9)["label"]
+    assert ask(service, "forward", "x", sequence_id=4, threshold=0.9).status == 422
+    service.idle()
+
+
+def test_a_classifiers_state_is_fetched_and_put_back(forward):
+    service, path = forward
+    model, place = load(path), "/v2/models/forward/sequences/{}/state"
+    ask(service, "forward", "a dull film", sequence_id="a", sequence_start=True)
+    state = service.get(place.format("a")).body
+    assert service.ask("PUT", place.format("b"), state).status == 200
+    assert service.ask("PUT", place.format("c"), state[:-1]).status == 422
+    for identity in "ab":
+        found = ask(service, "forward", " great acting", sequence_id=identity)
+        assert found["score"] == pytest.approx([model.predict("a dull film great acting").score], abs=1e-6)
+
+
 def test_a_tagger_answers_what_is_due(everything, small):
     want = tagged(load(small["tag"]), RUNNING)
     got = []

@@ -73,7 +73,14 @@ def test_token_ids(everything, small, tmp_path):
         reply = infer(everything, "lm", {"inputs": [{**tensor, "shape": [1, len(bad)], "data": bad}]})
         assert (reply.status, words in reply.error) == (422, True)
     names = {name: [one["name"] for one in everything.get(f"/v2/models/{name}").json["inputs"]] for name in KINDS}
-    assert names == {"classify": ["text"], "tag": ["text"], "translate": ["text"], "lm": ["text", "tokens"]}
+    assert names == {"classify": ["text"], "tag": ["text"], "translate": ["text", "tokens"], "lm": ["text", "tokens"]}
+    translator = load(small["translate"])
+    ids = translator.codec.source.encode("red cat runs").tolist()
+    tensor = {"name": "tokens", "datatype": "INT64", "shape": [2, 4], "data": [*ids, 0, *ids[:2], 0, 0]}
+    found = outputs(infer(everything, "translate", {"inputs": [tensor]}))
+    assert found["text"] == [translator.predict(text).text for text in ("red cat runs", "red cat")]
+    ending = {**tensor, "shape": [1, 4], "data": [*ids, 2]}
+    assert "the end" in infer(everything, "translate", {"inputs": [ending]}).error
 
 
 def test_what_models_tell(everything):

@@ -6,6 +6,7 @@ T time, W windows, I inputs, P outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,22 @@ class Encoder:
             [kernels.pack(of.encoder.cell, self.params(weights, layer, way), precision=precision) for way in self._ways]
             for layer in range(of.encoder.layers)
         ]
+
+    def begin(self) -> kernels.RecurrentState:
+        """The state before the first token of one sequence, of an encoder that reads forward."""
+        shapes = [(self.settings.cell, packed.units, packed.outputs) for [packed] in self.layers]
+        return kernels.RecurrentState.zeros(shapes, 1)
+
+    def go_on(self, x_T1I: Float32, state: kernels.RecurrentState) -> tuple[Float32, kernels.RecurrentState]:
+        """y_T1P of further tokens of that sequence, and the state after them."""
+        lengths, lasts = np.array([len(x_T1I)]), []
+        for [packed], before in zip(self.layers, state.layers, strict=True):
+            y_T1P, last = kernels.sequence(self.settings.cell, x_T1I, lengths, packed, before)
+            if self.settings.residual and y_T1P.shape == x_T1I.shape:
+                y_T1P += x_T1I
+            x_T1I = y_T1P
+            lasts.append(last)
+        return x_T1I, replace(state, layers=tuple(lasts))
 
     def __call__(self, x_TWI: Float32, lengths_W: IntArray) -> Float32:
         """y_TWP, zero past each length."""

@@ -14,6 +14,7 @@ from gatework import kernels
 from gatework.core.bundle import Bundle, read_bundle
 from gatework.core.errors import BundleError, ConfigError, DataError, nearest
 from gatework.runtime.chatting import Chat
+from gatework.runtime.classifier_stream import ClassifierStream
 from gatework.runtime.ensemble import Ensemble, check_vocabularies
 from gatework.runtime.filler import Filler, backward_of
 from gatework.runtime.filling import Filling
@@ -122,6 +123,13 @@ class Model:
         """Whether token ids are all it reads of tokens: then `predict_batch` takes rows of them too, as arrays."""
         return self.codec.reads_ids
 
+    @property
+    def whole_texts(self) -> str:
+        """Why it answers whole texts alone and has no `stream` of pieces, as in `the model ...`; empty where it has."""
+        if isinstance(self.network, Network):
+            return self.network.reads_ahead
+        return "" if isinstance(self.network, LanguageModel | Tagger) else "reads all of a text before it answers"
+
     def predict(self, text: Any, **options: Any) -> Any:
         """The answer for a text, or a list of answers for several.
 
@@ -146,11 +154,8 @@ class Model:
     def _answers(self, texts: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
         if isinstance(self.network, Translator):
             return self.network.answers(texts, options)
-        encoded = [self._encoded(text) for text in texts]
+        encoded = [self.codec.encode_given(text) for text in texts]
         return self.codec.decode(self.network.outputs(self.codec, encoded, options), encoded, **options)
-
-    def _encoded(self, example: Any) -> Any:
-        return self.codec.encode_ids(example) if isinstance(example, np.ndarray) else self.codec.encode(example)
 
     def stream(self, prompt: str | None = None, *, state: Any = None, **options: Any) -> Any:
         """Answers for running text that comes in pieces, in memory that does not grow with it.
@@ -159,6 +164,9 @@ class Model:
             for piece in pieces:
                 for answer in stream.feed(piece): ...
             for answer in stream.end(): ...
+
+        Of a classifier that reads forward alone (`model.bidirectional=false`) each `feed` gives one answer, for the
+        text so far.
 
         Of a language model: what follows a prompt, as it is written.
 
@@ -176,8 +184,10 @@ class Model:
             return self._language("stream").stream(prompt or "", _writing(options), states[0] if states else None)
         if prompt is not None or state is not None:
             raise ConfigError(f"stream: the task {self.task} takes no prompt. Feed it text: model.stream().feed(text).")
-        if not isinstance(self.network, Tagger):
-            raise ConfigError(f"stream: the task {self.task} answers whole texts. Use predict.")
+        if why := self.whole_texts:
+            raise ConfigError(f"stream: the model {why}, so it answers whole texts. Use predict.")
+        if isinstance(self.network, Network):
+            return ClassifierStream(self.network, self.codec, options)
         return Stream(self.network, self.codec, options)
 
     def generate(self, prompt: str | Sequence[str] = "", *, state: Any = None, **options: Any) -> Any:
@@ -245,11 +255,11 @@ class Model:
         """
         writer = self._language("read")
         given = None if states is None else self._states(list(states), len(texts))
-        return writer.read([self._encoded(text) for text in texts], given)
+        return writer.read([self.codec.encode_given(text) for text in texts], given)
 
     def state_of(self, data: bytes) -> Any:
         """What `to_bytes` of a state or of a stream of this model wrote: a `LanguageState` of a language model, a
-        `Stream` of a tagger.
+        `Stream` of a tagger, a `ClassifierStream` of a classifier.
 
         Raises: DataError: it is something else, or of another model. ConfigError: the model keeps no states.
         """
@@ -257,8 +267,10 @@ class Model:
             state = LanguageState.from_bytes(data)
             self.network.check_state(state, "forward")
             return state
-        if not isinstance(self.network, Tagger):
-            raise ConfigError(f"state: the task {self.task} answers whole texts and keeps none.")
+        if why := self.whole_texts:
+            raise ConfigError(f"state: the model {why}, so it answers whole texts and keeps none.")
+        if isinstance(self.network, Network):
+            return ClassifierStream.from_bytes(self.network, self.codec, data)
         return Stream.from_bytes(self.network, self.codec, data)
 
     def fill(

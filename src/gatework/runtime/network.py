@@ -20,7 +20,8 @@ from gatework.core.batch import TextBatch, token_budget_batches
 from gatework.core.tensors import TensorFile
 from gatework.runtime.encoder import GROUP_TOKENS, Encoder, groups, short_way
 from gatework.runtime.inputs import NOTHING, Inputs
-from gatework.runtime.pooling import Attention, make_group, make_pools
+from gatework.runtime.pooling import Attention, Pool, make_group, make_pools
+from gatework.runtime.reading import Reading
 from gatework.runtime.shapes import check_shapes
 from gatework.runtime.tables import Table, dense
 from gatework.tasks import Codec
@@ -63,14 +64,7 @@ class Network:
 
     def __call__(self, batch: TextBatch) -> Float32:
         """Logits of each sequence, (B, C). Raises BundleError where the batch was made by another model's codec."""
-        a = self.architecture
-        pools = make_pools(
-            a.pooling,
-            batch.sequences,
-            a.encoder.outputs,
-            bidirectional=a.encoder.bidirectional,
-            attention=self._attention,
-        )
+        pools = self._pools(batch.sequences)
         for windows in groups(batch.lengths_W):
             lengths_W = batch.lengths_W[windows]
             time = int(lengths_W.max())
@@ -78,10 +72,7 @@ class Network:
             group = make_group(y_TWP, lengths_W, batch.sequence_W[windows])
             for pool in pools:
                 pool.add(group)
-        pooled = [pool.result() for pool in pools]
-        pooled_BP = pooled[0] if len(pooled) == 1 else np.concatenate(pooled, axis=1)
-        logits_BC: Float32 = pooled_BP @ self._head_PC
-        logits_BC += self._bias_C
+        logits_BC = self._said(pools)
         if self._ngrams is not None:
             logits_BC += self._wide(self._ngrams, batch)
         return logits_BC
@@ -110,9 +101,58 @@ class Network:
         logits_BC = np.empty((1, self.architecture.outputs), dtype=np.float32)
         return logits_BC if self._sentence.run(one.tokens, one.local, one.ngram_rows, logits_BC) else None
 
+    @property
+    def reads_ahead(self) -> str:
+        """Why what it reads of a token depends on tokens behind it, as in `the model ...`; empty where it does not."""
+        if self.architecture.encoder.bidirectional:
+            return "reads in both directions"
+        if self._inputs.lexicon is not None:
+            return "reads words of a lexicon, wherever they end"
+        return "" if self._inputs.contextual is None else f"reads {self._inputs.contextual.reads}"
+
+    def begin(self) -> Reading:
+        """What is gathered of a text before its first token, by a network that does not read ahead."""
+        wide_C = np.zeros(self.architecture.wide_outputs, dtype=np.float32)
+        return Reading(self._encoder.begin(), tuple(self._pools(1)), np.empty(0, dtype=np.int32), wide_C)
+
+    def read_on(self, reading: Reading, batch: TextBatch) -> Reading:
+        """What is gathered with further tokens, all windows of `batch`, as one sequence."""
+        state, pools = reading.state, [pool.copied() for pool in reading.pools]
+        for w, length in enumerate(batch.lengths_W.tolist()):
+            window = slice(w, w + 1)
+            y_T1P, state = self._encoder.go_on(self._inputs(batch, window, length), state)
+            group = make_group(y_T1P, batch.lengths_W[window], np.zeros(1, dtype=np.int64))
+            for pool in pools:
+                pool.add(group)
+        rows_N, wide_C = reading.rows_N, reading.wide_C
+        if self._ngrams is not None and len(new_N := np.setdiff1d(batch.ngram_rows_N, rows_N)):
+            wide_C = wide_C + self._ngrams[new_N].sum(axis=0)
+            rows_N = np.union1d(rows_N, new_N).astype(np.int32)
+        return Reading(state, tuple(pools), rows_N, wide_C, reading.tokens + int(batch.lengths_W.sum()))
+
+    def said(self, reading: Reading) -> Float32:
+        """Logits of what is gathered, (1, C), after at least one token."""
+        logits_1C = self._said(reading.pools)
+        if len(reading.rows_N):
+            logits_1C += reading.wide_C / np.sqrt(np.float32(len(reading.rows_N)))
+        return logits_1C
+
     def vectors(self, batch: TextBatch) -> Float32:
         """What the encoder reads of a batch, x_TWI."""
         return self._inputs(batch, slice(0, len(batch.lengths_W)), int(batch.lengths_W.max()))
+
+    def _pools(self, sequences: int) -> list[Pool]:
+        a = self.architecture
+        both = a.encoder.bidirectional
+        return make_pools(a.pooling, sequences, a.encoder.outputs, bidirectional=both, attention=self._attention)
+
+    def _said(self, pools: Sequence[Pool]) -> Float32:
+        """Logits of what pools have gathered, (B, C)."""
+        pooled = [pool.result() for pool in pools]
+        pooled_BP = pooled[0] if len(pooled) == 1 else np.concatenate(pooled, axis=1)
+        logits_BC: Float32 = pooled_BP @ self._head_PC
+        logits_BC += self._bias_C
+        return logits_BC
 
     def _make_sentence(self, weights: TensorFile) -> kernels.Sentence | None:
         if self._inputs.beside_width:

@@ -13,7 +13,8 @@ T time, W windows of the group, B sequences, P width of the outputs, A width of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,21 @@ class Pool:
     def result(self) -> Float32:
         """The pooled vectors, (B, P)."""
         return self._result_BP
+
+    @property
+    def gathered(self) -> dict[str, npt.NDArray[Any]]:
+        """What is kept, by name."""
+        return {name: part for name, part in vars(self).items() if isinstance(part, np.ndarray)}
+
+    def copied(self) -> Pool:
+        """The same in arrays of its own."""
+        return self.with_gathered({name: part.copy() for name, part in self.gathered.items()})
+
+    def with_gathered(self, parts: Mapping[str, npt.NDArray[Any]]) -> Pool:
+        """The same kind with other values of these names and shapes, which become its own."""
+        other = copy(self)
+        vars(other).update(parts)
+        return other
 
 
 class Mean(Pool):

@@ -170,7 +170,7 @@ class Translator:
             why = "its units know every word" if self._looks else "it does not look at the source"
             raise ConfigError(f"dictionary is for words that a model does not know; this one needs none: {why}.")
         words = None if asked.dictionary is None else codec.dictionary(asked.dictionary)
-        encoded = [codec.encode(example) for example in examples]
+        encoded = [codec.encode_given(example) for example in examples]
         cut = {place: found for place, one in enumerate(encoded) if len(found := self._sentences(one, asked)) > 1}
         flat = [part for place, one in enumerate(encoded) for part in self._parts(one, cut.get(place))]
         hypotheses = self._outputs(codec, flat, asked)

@@ -2,9 +2,9 @@
 bounds that uvicorn does not have: how many connections there are, how large a request's head is, how long it takes to
 come.
 
-The short way: a request for `predict` that came whole and alone, with nothing special about it, is answered where it is
-read, without a task, a scope and messages, in half the time. Whatever does not fit, or fails, takes uvicorn's way from
-its start, so that there is one place which words refusals.
+The short way: a request for `predict` or for the protocol's `infer` that came whole and alone, with nothing special
+about it, is answered where it is read, without a task, a scope and messages, in half the time. Whatever does not fit,
+or fails, takes uvicorn's way from its start, so that there is one place which words refusals.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from gatework.server.registry import Served
+    from gatework.server.requests import Headers
     from gatework.server.service import Service
 
 _TOO_LARGE = b'{"error":"The head of the request is too large."}'
 _TOO_MANY = b'{"error":"Too many connections. Try again."}'
-_HEAD = b"HTTP/1.1 200 OK\r\n%scontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+_ANSWER = b"HTTP/1.1 200 OK\r\n%s%scontent-length: %d\r\n\r\n%s"
 
 
 def protocol(service: Service) -> Any:
@@ -41,8 +42,9 @@ def protocol(service: Service) -> Any:
         """Bytes of a head that is not whole yet."""
         _whole = False
         """Whether the data at hand end a head."""
-        _quick: Served | None = None
-        """The model that is asked by the request under way, while that may take the short way."""
+        _quick: tuple[Served, bool] | None = None
+        """The model that is asked by the request under way, and whether by the protocol, while that may take the short
+        way."""
         _parts: list[bytes]
         """The body of that request."""
         _turn = False
@@ -91,11 +93,11 @@ def protocol(service: Service) -> Any:
         def on_headers_complete(self) -> None:
             self._stop_waiting()
             self._whole = True
-            served = service.quick(self.url) if self._turn else None
+            asked = service.quick(self.url) if self._turn else None
             self._turn = False
             parser = self.parser
             if (
-                served is None
+                asked is None
                 or parser.get_method() != b"POST"
                 or parser.get_http_version() != "1.1"
                 or not parser.should_keep_alive()
@@ -106,7 +108,7 @@ def protocol(service: Service) -> Any:
             ):
                 self._begin()
             else:
-                self._quick, self._parts = served, []
+                self._quick, self._parts = asked, []
 
         def on_body(self, body: bytes) -> None:
             if self._quick is None:
@@ -116,10 +118,10 @@ def protocol(service: Service) -> Any:
 
         def on_message_complete(self) -> None:
             if self._quick is not None:
-                body = service.answer_now(self._quick, self.headers, b"".join(self._parts))
-                if body is not None:
+                found = service.answer_now(self._quick, self.headers, b"".join(self._parts))
+                if found is not None:
                     self._quick = None
-                    self._answer(body)
+                    self._answer(*found)
                     return
                 self._take_the_long_way()
             super().on_message_complete()
@@ -157,12 +159,13 @@ def protocol(service: Service) -> Any:
             for part in self._parts:
                 super().on_body(part)
 
-        def _answer(self, body: bytes) -> None:
+        def _answer(self, body: bytes, headers: Headers) -> None:
             nonlocal own, lines
             if own is not self.server_state.default_headers:  # the date: a new list every second
                 own = self.server_state.default_headers
                 lines = b"".join(b"%s: %s\r\n" % pair for pair in own)
-            self.transport.write(_HEAD % (lines, len(body), body))
+            own_lines = b"".join([b"%s: %s\r\n" % pair for pair in headers])
+            self.transport.write(_ANSWER % (lines, own_lines, len(body), body))
             self._answered = self.loop.time()
 
         def _idle(self, seconds: float) -> None:

@@ -1,16 +1,9 @@
-"""What each kind of model reads and answers as tensors, for both doors of the Open Inference Protocol.
-
-    inputs    text BYTES [B]; or tokens INT64 [B, T], ids padded with 0 behind, where a model reads nothing but ids
-    classify  label BYTES [B], score FP32 [B], scores FP32 [B, C] in the order of the labels
-    tag       tags BYTES [B] and spans BYTES [B], JSON each
-    seq2seq   text BYTES [B], score FP32 [B], log_p FP32 [B]
-    lm        text BYTES [B], what was written; log_p FP32 [B] of it; input_log_p FP32 [B] of what was read; reason
-              BYTES [B]
-    all       answer BYTES [B]: the whole answer as JSON
+"""What is asked of each kind of model as tensors, and answered so, for both doors of the Open Inference Protocol; their
+names and shapes are in `ports`.
 
 Parameters of a request that are not the protocol's own are options, as at the friendly door. A language model writes
 `max_tokens` tokens, 0 unless said. With a `sequence_id` a request is a piece of running text, see `sequences`: [1] in,
-and of a tagger as many out as sentences are due. A later task with numbers in and out adds its kind here.
+and of a tagger as many out as sentences are due, of a classifier [1], for the text so far.
 """
 
 from __future__ import annotations
@@ -23,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatework.server.asking import Asking, checked_options, checked_texts
+from gatework.server.limits import Limits
+from gatework.server.ports import Port
 from gatework.server.refusal import Refusal
 from gatework.server.registry import Served
 from gatework.server.requests import dumped
@@ -32,46 +27,14 @@ from gatework.server.tensors import Tensor, numbers, strings, texts
 Tensors = dict[str, Tensor]
 
 PLATFORM = "gatework"
+SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 OWN = (
-    "binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers",
-    "triton_enable_empty_final_response",
+    "binary_data_output", "priority", "timeout", "headers", "triton_enable_empty_final_response", *SEQUENCE
 )  # fmt: skip
 """Parameters of the protocol."""
 STREAM = "stream"
 """The parameter with which a language model answers piece by piece, where a door has room for several answers."""
 TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT64": "TYPE_INT64"}
-
-
-class Port(NamedTuple):
-    """An input or output: -1 for sizes that may be any."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
-
-
-_OUTPUTS = {
-    "classify": (("label", "BYTES"), ("score", "FP32"), ("scores", "FP32")),
-    "tag": (("tags", "BYTES"), ("spans", "BYTES")),
-    "seq2seq": (("text", "BYTES"), ("score", "FP32"), ("log_p", "FP32")),
-    "lm": (("text", "BYTES"), ("log_p", "FP32"), ("input_log_p", "FP32"), ("reason", "BYTES")),
-}
-
-
-def inputs_of(served: Served) -> tuple[Port, ...]:
-    """What a model may be asked with: one of these."""
-    ports = (Port("text", "BYTES", (-1,)),)
-    return (*ports, Port("tokens", "INT64", (-1, -1))) if served.model.reads_ids else ports
-
-
-def outputs_of(served: Served) -> tuple[Port, ...]:
-    """What a model answers."""
-    rows = {"scores": (-1, len(served.model.labels))}
-    ports = [Port(name, datatype, rows.get(name, (-1,))) for name, datatype in _OUTPUTS[served.kind]]
-    return (*ports, Port("answer", "BYTES", (-1,)))
 
 
 def metadata(served: Served) -> dict[str, Any]:
@@ -80,8 +43,8 @@ def metadata(served: Served) -> dict[str, Any]:
         "name": served.name,
         "versions": [served.version],
         "platform": PLATFORM,
-        "inputs": [port.to_dict() for port in inputs_of(served)],
-        "outputs": [port.to_dict() for port in outputs_of(served)],
+        "inputs": [port.to_dict() for port in served.ports.inputs.values()],
+        "outputs": [port.to_dict() for port in served.ports.outputs.values()],
         "parameters": {"task": served.model.task, "labels": list(served.model.labels)},
     }
 
@@ -97,19 +60,10 @@ def configuration(served: Served, most: int) -> dict[str, Any]:
         "platform": PLATFORM,
         "backend": PLATFORM,
         "max_batch_size": 0,  # the shapes above name the batch
-        "input": [port(one) for one in inputs_of(served)],
-        "output": [port(one) for one in outputs_of(served)],
+        "input": [port(one) for one in served.ports.inputs.values()],
+        "output": [port(one) for one in served.ports.outputs.values()],
         "parameters": {"task": {"string_value": served.model.task}, "most_texts": {"string_value": str(most)}},
     }
-
-
-def wanted_outputs(served: Served, names: Sequence[str]) -> list[str]:
-    """Names of the outputs to give; all where none is named. Raises Refusal 400: one is unknown."""
-    known = [port.name for port in outputs_of(served)]
-    for name in names:
-        if name not in known:
-            raise Refusal(400, f"output {name[:60]!r} is unknown. {served.name} has {', '.join(known)}.")
-    return list(names) or known
 
 
 async def infer(
@@ -120,23 +74,28 @@ async def infer(
     parameters: Mapping[str, Any],
 ) -> Tensors:
     """All outputs for the inputs of a request. Raises: Refusal, UserError."""
-    given = {name: value for name, value in parameters.items() if name not in OWN}
-    if given.pop(STREAM, False) is not False:
-        raise Refusal(400, f"{STREAM}: only language models answer piece by piece, and only in ModelStreamInfer.")
     place = place_of(parameters)
     if place is not None:
         check_keeps(served)
         served = sequences.model(served, place)
-    examples = _examples(asking, served, inputs)
-    if place is not None:
-        return await _piece(asking, sequences, served, place, examples, given)
+        return await _piece(asking, sequences, served, place, _asked(asking.limits, served, inputs, parameters))
+    examples, options = _asked(asking.limits, served, inputs, parameters)
     if served.kind == "lm":
-        options = checked_options(served, {"max_tokens": 0, **given}, asking.limits)
         return await asking.call(partial(_written, served, examples, options))
-    if "top_k" in given:
-        raise Refusal(400, "top_k is an option of /v1: tensors have a fixed shape.")
-    options = checked_options(served, given, asking.limits)
+    _check_shaped(options)
     return _TENSORS[served.kind](served, await asking.predict(served, examples, options) if examples else [])
+
+
+def infer_now(
+    limits: Limits, served: Served, inputs: Mapping[str, Tensor], parameters: Mapping[str, Any]
+) -> Tensors | None:
+    """The same where neither another thread nor a state is needed for it; else None. Raises: Refusal, UserError."""
+    if served.kind == "lm" or any(name in parameters for name in SEQUENCE):
+        return None
+    examples, options = _asked(limits, served, inputs, parameters)
+    _check_shaped(options)
+    answers = served.batcher.now(examples, options) if examples else None
+    return None if answers is None else _TENSORS[served.kind](served, answers)
 
 
 def asks_for_pieces(served: Served, parameters: Mapping[str, Any]) -> bool:
@@ -156,9 +115,8 @@ async def infer_pieces(
     whole, and a `text` that is empty. Raises: Refusal, UserError."""
     if place_of(parameters) is not None:
         raise Refusal(422, f"{STREAM} and sequence_id do not go together here. A WebSocket streams within a sequence.")
-    given = {name: value for name, value in parameters.items() if name not in (*OWN, STREAM)}
-    options = checked_options(served, {"max_tokens": 0, **given}, asking.limits)
-    examples = _examples(asking, served, inputs)
+    parameters = {name: value for name, value in parameters.items() if name != STREAM}
+    examples, options = _asked(asking.limits, served, inputs, parameters)
     if len(examples) != 1:
         raise Refusal(400, f"a request that is answered piece by piece has one text, got {len(examples)}.")
 
@@ -172,20 +130,39 @@ async def infer_pieces(
     yield _spoken([read], [stream.result]) | {"text": texts([""])}, True
 
 
-async def _piece(
-    asking: Asking, sequences: Sequences, served: Served, place: Place, examples: list[Any], given: dict[str, Any]
-) -> Tensors:
+class _Asked(NamedTuple):
+    """What a request asks."""
+
+    examples: list[Any]
+    options: dict[str, Any]
+
+
+def _asked(limits: Limits, served: Served, inputs: Mapping[str, Tensor], parameters: Mapping[str, Any]) -> _Asked:
+    given = {name: value for name, value in parameters.items() if name not in OWN}
+    if given.pop(STREAM, False) is not False:
+        raise Refusal(400, f"{STREAM}: only language models answer piece by piece, and only in ModelStreamInfer.")
+    if served.kind == "lm":
+        given = {"max_tokens": 0, **given}
+    return _Asked(_examples(limits, served, inputs), checked_options(served, given, limits))
+
+
+def _check_shaped(options: Mapping[str, Any]) -> None:
+    if "top_k" in options:
+        raise Refusal(400, "top_k is an option of /v1: tensors have a fixed shape.")
+
+
+async def _piece(asking: Asking, sequences: Sequences, served: Served, place: Place, asked: _Asked) -> Tensors:
     """The outputs for a further piece of a sequence."""
+    examples, options = asked
     if len(examples) != 1:
         raise Refusal(400, f"a request of a sequence has one text, got {len(examples)}.")
     if served.kind == "lm":
-        options = checked_options(served, {"max_tokens": 0, **given}, asking.limits)
         return await sequences.run(served, place, partial(_read_on, example=examples[0], options=options))
-    if given and not place.start:
-        raise Refusal(422, "options of a tagger go with the start of a sequence.")
+    _check_shaped(options)
+    if options and not place.start:
+        raise Refusal(422, "options go with the start of a sequence.")
     if not isinstance(examples[0], str):
         raise Refusal(422, "running text is text: send 'text', not 'tokens'.")
-    options = checked_options(served, given, asking.limits)
     return await sequences.run(served, place, partial(_feed, place=place, text=examples[0], options=options))
 
 
@@ -201,16 +178,17 @@ def _read_on(held: Held, *, example: Any, options: Mapping[str, Any]) -> Tensors
 
 
 def _feed(held: Held, *, place: Place, text: str, options: Mapping[str, Any]) -> Tensors:
-    """A piece of a tagger's running text: the sentences that are due."""
+    """A piece of running text: of a tagger the sentences that are due, of a classifier the answer for the text so
+    far."""
     stream = held.served.model.stream(**options) if held.state is None else held.state
     answers = stream.feed(text) + (stream.end() if place.end else [])
     held.state = stream
-    return _tagged(held.served, answers)
+    return _TENSORS[held.served.kind](held.served, answers)
 
 
-def _examples(asking: Asking, served: Served, inputs: Mapping[str, Tensor]) -> list[Any]:
+def _examples(limits: Limits, served: Served, inputs: Mapping[str, Tensor]) -> list[Any]:
     """The texts of a request, or the ids of each row."""
-    ports = {port.name: port for port in inputs_of(served)}
+    ports = served.ports.inputs
     if len(inputs) != 1:
         raise Refusal(400, f"{served.name} takes one input: {' or '.join(ports)}; got {len(inputs)}.")
     [(name, tensor)] = inputs.items()
@@ -222,12 +200,12 @@ def _examples(asking: Asking, served: Served, inputs: Mapping[str, Tensor]) -> l
     if name == "text":
         if math.prod(tensor.shape) != (tensor.shape[0] if tensor.shape else 1):  # [B, 1] is taken for [B]
             raise Refusal(400, f"input 'text' must have the shape [B], got {list(tensor.shape)}.")
-        return checked_texts(strings(name, tensor), asking.limits, "text")
+        return checked_texts(strings(name, tensor), limits, "text")
     if len(tensor.shape) != 2:
         raise Refusal(400, f"input 'tokens' must have the shape [B, T], got {list(tensor.shape)}.")
     rows, longest = tensor.shape
-    if rows > asking.limits.batch or longest > asking.limits.text_chars:
-        raise Refusal(422, f"at most {asking.limits.batch} rows of {asking.limits.text_chars:,} tokens, got {rows}.")
+    if rows > limits.batch or longest > limits.text_chars:
+        raise Refusal(422, f"at most {limits.batch} rows of {limits.text_chars:,} tokens, got {rows} of {longest}.")
     return list(tensor.values)
 
 

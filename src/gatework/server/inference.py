@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 from gatework.server.asking import Asking
-from gatework.server.contract import Tensors, asks_for_pieces, infer, infer_pieces, wanted_outputs
+from gatework.server.contract import Tensors, asks_for_pieces, infer, infer_now, infer_pieces
+from gatework.server.limits import Limits
 from gatework.server.registry import Served
 from gatework.server.sequences import Sequences
 from gatework.server.tensors import Tensor
@@ -39,13 +40,25 @@ async def answer(asking: Asking, sequences: Sequences, served: Served, request: 
     """The outputs of a model for a request, counted in its statistics. Raises: Refusal, UserError."""
     start, failed = time.perf_counter(), True
     try:
-        names = wanted_outputs(served, request.outputs)
+        names = served.ports.wanted(request.outputs, served.name)
         found = await infer(asking, sequences, served, request.inputs, request.parameters)
         failed = False
     finally:
         served.tally.add(1, time.perf_counter() - start, failed=failed)
     outputs = {name: found[name] for name in names}
     return InferAnswer(served.name, served.version, request.id, outputs, {})
+
+
+def answer_now(limits: Limits, served: Served, request: InferRequest) -> InferAnswer | None:
+    """The same, where it can be given without waiting for anything; else None, and nothing is counted. Raises: as
+    `answer`."""
+    start = time.perf_counter()
+    names = served.ports.wanted(request.outputs, served.name)
+    found = infer_now(limits, served, request.inputs, request.parameters)
+    if found is None:
+        return None
+    served.tally.add(1, time.perf_counter() - start, failed=False)
+    return InferAnswer(served.name, served.version, request.id, {name: found[name] for name in names}, {})
 
 
 async def answers(
@@ -57,7 +70,7 @@ async def answers(
         return
     start, failed = time.perf_counter(), True
     try:
-        names = wanted_outputs(served, request.outputs)
+        names = served.ports.wanted(request.outputs, served.name)
         async for found, last in infer_pieces(asking, served, request.inputs, request.parameters):
             outputs = {name: found[name] for name in names if name in found}
             if outputs or last:

@@ -21,6 +21,7 @@ from gatework.runtime import Model
 from gatework.server.batching import Batcher
 from gatework.server.limits import Limits
 from gatework.server.meters import Meters
+from gatework.server.ports import Ports
 from gatework.server.refusal import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -53,6 +54,7 @@ class Served:
     def __init__(self, name: str, version: int, path: Path, model: Model, batcher: Batcher | None) -> None:
         self.name, self.version, self.path, self.model = name, str(version), path, model
         self.kind = KINDS[model.bundle.architecture.head]
+        self.ports = Ports.of(self.kind, model)
         self._batcher = batcher
         self.tally = Tally()
 

@@ -15,6 +15,7 @@ from gatework.server.refusal import Refusal
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")

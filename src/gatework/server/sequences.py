@@ -2,6 +2,7 @@
 
     language model   its recurrent state; each piece is read from there on, and what is written joins it
     tagger           running text as of `Model.stream`: the sentences that are due are answered, the rest waits
+    classifier       one that reads forward alone: each piece is answered for the text so far
 
 A state belongs to one id of one model, and to the model as it was when the sequence began: replacing the model does
 not disturb it. Requests of a sequence run one after the other, as they came. A state goes at the sequence's end, when
@@ -86,7 +87,7 @@ class Sequences:
                     yield held
                     keep = not place.end
                 except BaseException as error:
-                    # A language model's state is another object once it has changed; a tagger's may be halfway, unless
+                    # A language model's state is another object once it has changed; a stream's may be halfway, unless
                     # the request was refused.
                     whole = served.kind == "lm" or isinstance(error, Refusal | UserError)
                     keep = whole and before is not None and held.state is before
@@ -219,8 +220,8 @@ def place_of(parameters: Mapping[str, Any]) -> Place | None:
 
 def check_keeps(served: Served) -> None:
     """Raise Refusal 422 unless a model can be asked piece by piece."""
-    if served.kind not in ("lm", "tag"):
-        raise Refusal(422, f"{served.name} ({served.model.task}) answers whole texts. Send no sequence_id.")
+    if why := served.model.whole_texts:
+        raise Refusal(422, f"{served.name} ({served.model.task}) {why}. Send whole texts, and no sequence_id.")
 
 
 def _state_of(served: Served, data: bytes) -> Any:

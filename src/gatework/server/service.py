@@ -1,7 +1,7 @@
 """The service as an ASGI application: who may ask, what is asked, and what becomes of a failure.
 
-What is asked most, `predict` and the protocol's `infer`, goes straight from here to the model, and short requests for
-`predict` not even through ASGI (see `connection`); Starlette routes the rest. Every failure ends in
+What is asked most, `predict` and the protocol's `infer`, goes straight from here to the model, and what can be answered
+at once not even through ASGI (see `connection`); Starlette routes the rest. Every failure ends in
 `{"error": sentence}` with a status, and touches no other request.
 """
 
@@ -28,12 +28,14 @@ from gatework.server.openapi import description
 from gatework.server.page import Page
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry, Served
-from gatework.server.requests import JSON, Bodies, Head, Receive, Scope, Send, head_of, parsed, send_bytes, send_json
+from gatework.server.requests import JSON, Bodies, Head, Headers, Receive, Scope, Send, head_of, parsed
+from gatework.server.requests import send_bytes as answer
+from gatework.server.requests import send_json as answer_json
 from gatework.server.requests import send_refusal as refuse
 from gatework.server.sequences import Sequences
 from gatework.server.sockets import Sockets
 from gatework.server.v1 import V1, predict, predict_now
-from gatework.server.v2 import V2, infer
+from gatework.server.v2 import V2, infer, infer_now
 
 log = logging.getLogger("gatework.server")
 
@@ -119,31 +121,31 @@ class Service:
         found: Sequence[Any] = self._routes.routes
         return found
 
-    def quick(self, target: bytes) -> Served | None:
-        """The model that a request's target asks to predict, told by the bytes of the target."""
-        served, protocol = self.registry.quick.get(target.decode("latin-1"), _NO_MODEL)
-        return None if protocol else served
+    def quick(self, target: bytes) -> tuple[Served, bool] | None:
+        """The model that a request's target asks to predict, and whether by the protocol, told by the bytes of the
+        target."""
+        return self.registry.quick.get(target.decode("latin-1"))
 
-    def answer_now(self, served: Served, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
-        """The answer to a request for `predict`, as JSON, where it can be given without waiting for anything.
+    def answer_now(
+        self, asked: tuple[Served, bool], headers: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[bytes, Headers] | None:
+        """The answer to a request for `predict` or for the protocol's `infer`, where it can be given without waiting
+        for anything: its body and headers.
 
         None for all others, also for those that are to be refused: they have to be asked again as ASGI has it.
         """
-        start = time.perf_counter()
+        start, (served, protocol) = time.perf_counter(), asked
         try:
             head = head_of(headers)
             self.gate.check(head)
             if head.encoding or len(body) > self.limits.body_bytes or not self._bodies.fits(len(body)):
                 return None
-            found = predict_now(served, body, self.limits)
+            found = (infer_now if protocol else predict_now)(self.limits, served, head, body)
         except Exception:
             return None
-        if found is None:
-            return None
-        seconds = time.perf_counter() - start
-        served.tally.add(found[1], seconds, failed=False)
-        self.meters.answered(served.name, "v1", 200, seconds)
-        return found[0]
+        if found is not None:
+            self.meters.answered(served.name, "v2" if protocol else "v1", 200, time.perf_counter() - start)
+        return found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -165,10 +167,10 @@ class Service:
             if served is None:
                 status = await self._route(scope, head, body, receive, send)
             elif protocol:
-                await send_bytes(send, *await infer(self.asking, self.sequences, served, head, body))
+                await answer(send, *await infer(self.asking, self.sequences, served, head, body))
             else:
-                answer, texts = await predict(self.asking, served, parsed(body))
-                await send_json(send, answer)
+                found, texts = await predict(self.asking, served, parsed(body))
+                await answer_json(send, found)
         except Exception as error:
             refusal = _refusal(error, scope)
             status = refusal.status

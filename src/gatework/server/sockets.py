@@ -1,7 +1,8 @@
 """WebSockets: a conversation with one model, JSON both ways.
 
 /v1/models/NAME/stream
-    classifiers, translators   {"text": "...", "options": {...}}  ->  {"answer": {...}}, as one types
+    classifiers, translators   {"text": "...", "options": {...}}  ->  {"answer": {...}}, as one types; with a sequence
+                               (classifiers that read forward alone) a piece of a text, answered for the text so far
     taggers                    {"text": "a piece of running text"}  ->  {"answers": [...]}, those that are due;
                                {"text", "end": true}  ->  the rest too, and "done"; "options" go with the first text
     language models            {"text": "...", "options": {...}}  ->  {"piece": "..."} as it is written, and then
@@ -47,7 +48,7 @@ class Sockets:
             service.gate.check(head_of(socket.scope["headers"]), socket.scope["query_string"])
             served = service.registry.get(socket.path_params["name"])
             place = place_of({"sequence_id": socket.query_params.get("sequence", "")})
-            talk = _TALKS[served.kind](service, served, place.identity if place is not None else "")
+            talk = _talk_of(service, served, place.identity if place is not None else "")
             with service.asking.stream():
                 await socket.accept()
                 await self._talk(socket, served, talk)
@@ -80,9 +81,7 @@ class Sockets:
 class _Answers:
     """An answer to each text."""
 
-    def __init__(self, service: Service, served: Served, identity: str) -> None:
-        if identity:
-            check_keeps(served)
+    def __init__(self, service: Service, served: Served) -> None:
         self._asking, self._served = service.asking, served
 
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -117,7 +116,7 @@ class _Kept:
 
 
 class _Running(_Kept):
-    """Tags of running text."""
+    """Running text: tags of the sentences that are due, or the class of the text so far."""
 
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         check_known(data, ("text", "options", "end", "reset"), "stream")
@@ -131,7 +130,9 @@ class _Running(_Kept):
                 held.state = held.served.model.stream(**options)
             answers = await self._asking.call(partial(held.state.feed, text))
             answers += await self._asking.call(held.state.end) if end else []
-        yield {"answers": [answer.to_dict() for answer in answers]} | ({"done": True} if end else {})
+        plain = [answer.to_dict() for answer in answers]
+        told = {"answers": plain} if self._served.kind == "tag" else {"answer": plain[0]}
+        yield told | ({"done": True} if end else {})
 
 
 class _Writing(_Kept):
@@ -153,4 +154,12 @@ class _Writing(_Kept):
         yield {"answer": result.to_dict()}
 
 
-_TALKS: dict[str, Any] = {"classify": _Answers, "seq2seq": _Answers, "tag": _Running, "lm": _Writing}
+def _talk_of(service: Service, served: Served, identity: str) -> Any:
+    """Raises Refusal 422: a model that keeps nothing is asked within a sequence."""
+    if identity:
+        check_keeps(served)
+    if served.kind == "lm":
+        return _Writing(service, served, identity)
+    if served.kind == "tag" or identity:
+        return _Running(service, served, identity)
+    return _Answers(service, served)

@@ -10,6 +10,7 @@ GET  /v1/models, /v1/models/NAME
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,9 +24,10 @@ from gatework.server.asking import Asking, checked_options, checked_texts
 from gatework.server.limits import Limits
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry, Served, check_known
-from gatework.server.requests import dumped, parsed
+from gatework.server.requests import JSON, Head, Headers, dumped, parsed
 
 EVENTS = "text/event-stream"
+_AS_JSON: Headers = [(b"content-type", JSON)]
 ACTIONS = ("predict", "generate", "score", "fill", "rewrite", "explain")
 
 
@@ -58,11 +60,17 @@ async def predict(asking: Asking, served: Served, data: Mapping[str, Any]) -> tu
     return one.answered(await asking.predict(served, texts, options) if texts else []), len(texts)
 
 
-def predict_now(served: Served, body: bytes, limits: Limits) -> tuple[bytes, int] | None:
-    """The same from bytes to bytes, where no other thread is needed for it; else None. Raises: Refusal, UserError."""
+def predict_now(limits: Limits, served: Served, head: Head, body: bytes) -> tuple[bytes, Headers] | None:
+    """The same from bytes to body and headers, counted, where it can be given without waiting for anything; else None.
+    Raises: Refusal, UserError."""
+    start = time.perf_counter()
     texts, options, _ = one = asked(served, parsed(body), limits)
     answers = served.batcher.now(texts, options) if texts else None
-    return None if answers is None else (dumped(one.answered(answers)), len(texts))
+    if answers is None:
+        return None
+    found = dumped(one.answered(answers))
+    served.tally.add(len(texts), time.perf_counter() - start, failed=False)
+    return found, _AS_JSON
 
 
 class V1:

@@ -19,10 +19,11 @@ from starlette.routing import Route
 import gatework
 from gatework.server.asking import Asking
 from gatework.server.contract import configuration, metadata
-from gatework.server.inference import InferAnswer, InferRequest, answer, statistics
+from gatework.server.inference import InferAnswer, InferRequest, answer, answer_now, statistics
+from gatework.server.limits import Limits
 from gatework.server.refusal import Refusal
 from gatework.server.registry import Registry, Served
-from gatework.server.requests import JSON, Head, dumped, parsed
+from gatework.server.requests import JSON, Head, Headers, dumped, parsed
 from gatework.server.sequences import Sequences, place_of
 from gatework.server.tensors import Tensor, from_bytes, from_json, to_bytes, to_json
 
@@ -30,7 +31,6 @@ EXTENSIONS = (
     "binary_tensor_data", "sequence", "sequence(string_id)", "model_repository", "model_configuration", "statistics"
 )  # fmt: skip
 MODEL = "/v2/models/{name:path}"
-Headers = list[tuple[bytes, bytes]]
 
 
 async def infer(asking: Asking, sequences: Sequences, served: Served, head: Head, body: bytes) -> tuple[bytes, Headers]:
@@ -38,6 +38,13 @@ async def infer(asking: Asking, sequences: Sequences, served: Served, head: Head
     request, binary, all_binary = parse(head, body)
     found = await answer(asking, sequences, served, request)
     return packed(*assembled(found, binary, all_binary), head.accept_encoding)
+
+
+def infer_now(limits: Limits, served: Served, head: Head, body: bytes) -> tuple[bytes, Headers] | None:
+    """The same, where it can be given without waiting for anything; else None. Raises: Refusal, UserError."""
+    request, binary, all_binary = parse(head, body)
+    found = answer_now(limits, served, request)
+    return None if found is None else packed(*assembled(found, binary, all_binary), head.accept_encoding)
 
 
 def parse(head: Head, body: bytes) -> tuple[InferRequest, dict[str, bool], bool]:

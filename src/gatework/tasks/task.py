@@ -86,6 +86,10 @@ class Codec(ABC):
         """A row of token ids as `encode` gives a text. Raises DataError: the model cannot read it."""
         raise DataError("this model reads texts, not token ids.")
 
+    def encode_given(self, example: Any) -> Any:
+        """`encode_ids` of an array, `encode` of all else."""
+        return self.encode_ids(example) if isinstance(example, np.ndarray) else self.encode(example)
+
     def parts(self, encoded: Any) -> Sequence[Any]:
         """What the network reads of an encoded example, such as its sentences: each is `text.Encoded` or like it."""
         return (encoded,)

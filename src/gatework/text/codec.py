@@ -49,7 +49,15 @@ from gatework.text.pieces import ENTRY as BERT
 from gatework.text.pieces import PieceCutter, Pieces
 from gatework.text.subwords import Subwords, SubwordUnit, subwords_from_json, train_subwords
 from gatework.text.treebank import TreebankUnit, keeps_hyphens
-from gatework.text.units import PATTERNS, SegmenterUnit, Unit, blank_break_tags, learnt_from_nothing, segmenter
+from gatework.text.units import (
+    PATTERNS,
+    PatternUnit,
+    SegmenterUnit,
+    Unit,
+    blank_break_tags,
+    learnt_from_nothing,
+    segmenter,
+)
 from gatework.text.vocabulary import EMPTY, CharacterVocabulary, Vocabulary
 
 if TYPE_CHECKING:
@@ -302,12 +310,26 @@ class TextCodec:
         return fitted
 
     def _pieces(self, text: str) -> list[str]:
-        return self._cutter.surfaces(blank_break_tags(text))
+        return self.surfaces(text)
 
     def _token_keys(self, surfaces: Sequence[str]) -> npt.NDArray[np.uint64]:
         packed_T = np.fromiter(map(self._known.__getitem__, surfaces), dtype=np.uint64, count=len(surfaces))
         keys_T: npt.NDArray[np.uint64] = packed_T >> _32
         return keys_T
+
+    def surfaces(self, text: str) -> list[str]:
+        """The tokens of a text as `encode_tokens` takes them."""
+        return self._cutter.surfaces(blank_break_tags(text))
+
+    @property
+    def cuts_alone(self) -> bool:
+        """Whether a text that begins with any of its tokens is cut as it was with what stood before."""
+        return isinstance(self._cutter, PatternUnit)
+
+    @property
+    def reach(self) -> int:
+        """Tokens before one that its n-grams look at."""
+        return self.ngrams.n - 1 if self.ngrams is not None else 0
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where the tokens of a text begin and end, none for an empty one."""

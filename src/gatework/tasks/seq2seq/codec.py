@@ -72,6 +72,8 @@ class Source(NamedTuple):
     text: str
     left_out: int
     """Tokens beyond those that are read."""
+    by_ids: bool = False
+    """The caller gave ids; the text is what they stand for."""
 
 
 class Seq2SeqCodec(Codec):
@@ -95,10 +97,28 @@ class Seq2SeqCodec(Codec):
             return self._of_turns(example)
         if not isinstance(example, str):
             raise DataError(f"a source is a string, got {type(example).__name__}.")
-        ids_T = self.source.encode(example)
+        return self._source(self.source.encode(example), example)
+
+    @property
+    def reads_ids(self) -> bool:
+        return True
+
+    def encode_ids(self, ids_T: Any) -> Source:
+        """Ids of the source's vocabulary, as they are; their end is put behind them."""
+        from gatework.text.encoded import checked_ids
+
+        row_T = np.trim_zeros(checked_ids(ids_T, self.source.vocabulary), "b")
+        if not row_T.all():
+            raise DataError("ids hold padding (0) before their end.")
+        if (row_T == self.source.end).any():
+            raise DataError(f"ids hold the end ({self.source.end}), which is put behind them here. Leave it out.")
+        return self._source(row_T, self.source.decode(row_T))._replace(by_ids=True)
+
+    def _source(self, ids_T: npt.NDArray[np.int32], text: str) -> Source:
+        """Ids up to the longest that is read, and their end."""
         most = self.settings.most or len(ids_T)
         kept_T = np.append(ids_T[:most], np.int32(self.source.end)).astype(np.int32)
-        return Source(kept_T, example, max(0, len(ids_T) - most))
+        return Source(kept_T, text, max(0, len(ids_T) - most))
 
     def _of_turns(self, turns: Sequence[Any]) -> Source:
         from gatework.text.pairs import source_of_turns
@@ -119,7 +139,10 @@ class Seq2SeqCodec(Codec):
 
     def source_tokens(self, source: Source) -> tuple[str, ...]:
         """What each id of a source is in its text, unknown words too; the end as an empty string."""
-        surfaces = self.source.surfaces(source.text)[: len(source.tokens) - 1]
+        if source.by_ids:
+            surfaces = [self.source.raw[one].decode("utf-8", "replace") for one in source.tokens[:-1].tolist()]
+        else:
+            surfaces = self.source.surfaces(source.text)[: len(source.tokens) - 1]
         return (*(surface.strip(" ") or surface for surface in surfaces), "")
 
     def collate(self, encoded: Sequence[Any]) -> list[npt.NDArray[np.int32]]:
@@ -142,8 +165,8 @@ class Seq2SeqCodec(Codec):
         ]
 
     def sentences(self, source: Source) -> list[tuple[int, int]]:
-        """Where the sentences of a source begin and end."""
-        return sentences(source.text)
+        """Where the sentences of a source begin and end; ids are read as they are, whole."""
+        return [] if source.by_ids else sentences(source.text)
 
     def between(self, source: Source, spans: Sequence[tuple[int, int]]) -> list[str]:
         """The white space before, between and after stretches of a source."""
