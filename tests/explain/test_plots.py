@@ -64,10 +64,10 @@ def test_reliability(tmp_path, scores):
 
 def test_no_matrix_is_an_error(tmp_path, rng):
     truth = rng.random((20, 3)) < 0.5
-    several = metrics(rng.normal(size=(20, 3)), truth.astype(float), list("abc"))
+    seserifl = metrics(rng.normal(size=(20, 3)), truth.astype(float), list("abc"))
     with pytest.raises(ConfigError, match="no confusion matrix"):
-        confusion_png(several, tmp_path / "c.png")
-    assert reliability_png(several, tmp_path / "r.png").exists()
+        confusion_png(seserifl, tmp_path / "c.png")
+    assert reliability_png(seserifl, tmp_path / "r.png").exists()
 
 
 def test_a_place_that_cannot_be_written(tmp_path, scores):
@@ -86,6 +86,19 @@ def test_no_chinese_font_is_one_clear_warning(tmp_path, scores, monkeypatch):
     assert "no installed font has '体经育财'" in messages[0]
     assert "fonts-noto-cjk" in messages[0]
     assert (tmp_path / "c.png").exists()
+
+
+def test_a_font_installed_after_matplotlib_wrote_its_list_is_found(tmp_path, monkeypatch):
+    from matplotlib import font_manager
+
+    (damaged := tmp_path / "damaged.ttf").write_bytes(b"no font")
+    known = list(font_manager.fontManager.ttflist)
+    serif = next(entry.fname for entry in known if entry.fname.endswith("DejaVuSerif.ttf"))
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [one for one in known if one.name == "DejaVu Sans Mono"])
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(damaged), serif])
+    assert figures.font_families(["a"])[1] == "DejaVu Sans Mono"
+    assert figures.font_families(["\u01c4"]) == ["DejaVu Sans", "DejaVu Serif"]  # Mono lacks the mark
+    assert not figures._new_fonts()
 
 
 def test_a_chinese_font_is_chosen_where_one_is_needed(monkeypatch):

@@ -17,8 +17,10 @@ MOST_TOKENS = 200
 """Of either side: beyond it a picture shows nothing."""
 INCH = 0.32
 """Of a cell."""
-END = "⏎"
-"""Stands for the end of a text."""
+END, SPACE = "⏎", "␣"
+"""What stands for the end of a text, and for a token of nothing but space."""
+UPRIGHT = 2
+"""Characters of a token that need not be turned to stand above its column."""
 
 
 def alignment_png(answer: Any, path: str | Path) -> Path:
@@ -34,8 +36,8 @@ def alignment_png(answer: Any, path: str | Path) -> Path:
         if answer.reason == "empty":
             raise DataError("An empty text has nothing to draw. Give one with words.")
         raise ConfigError("The model has no attention to draw. Train one with model.attention_kind = 'additive'.")
-    across = [token.strip() or END for token in answer.source_tokens]
-    down = [token.strip() or END for token in answer.tokens] + ([END] if answer.reason == "end" else [])
+    across = [token.strip() or SPACE for token in answer.source_tokens[:-1]] + [END]
+    down = [token.strip() or SPACE for token in answer.tokens] + ([END] if answer.reason == "end" else [])
     if max(len(across), len(down)) > MOST_TOKENS:
         raise DataError(f"A picture shows at most {MOST_TOKENS} tokens a side. Give a shorter text.")
     figure, families = new_figure(
@@ -44,7 +46,8 @@ def alignment_png(answer: Any, path: str | Path) -> Path:
     axes = figure.subplots()
     image = axes.imshow(answer.attention, cmap="Blues", vmin=0.0, vmax=1.0, aspect="equal")
     axes.xaxis.tick_top()
-    for ticks, labels, turned in ((axes.set_xticks, across, 90), (axes.set_yticks, down, 0)):
+    upright = all(len(label) <= UPRIGHT for label in across)
+    for ticks, labels, turned in ((axes.set_xticks, across, 0 if upright else 90), (axes.set_yticks, down, 0)):
         ticks(np.arange(len(labels)), labels=labels, fontfamily=families, rotation=turned, parse_math=False)
     figure.colorbar(image, ax=axes, shrink=0.6, label="attention")
     return save_png(figure, path)

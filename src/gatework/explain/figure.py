@@ -7,6 +7,7 @@ asked which of them has every character of the labels; where none has, one warni
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterable
 from functools import lru_cache
@@ -18,6 +19,8 @@ from gatework.core.errors import MissingExtraError
 PREFERRED = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
              "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Noto Sans SC", "Droid Sans Fallback")  # fmt: skip
 """Chinese fonts people have, best looking first; any other that has the characters will do."""
+REGULAR = (400, 500, "normal", "regular", "medium")
+"""Weights; WenQuanYi Zen Hei has no lighter one than 500."""
 NO_GLYPHS = ("Last Resort", "Adobe Blank", "Adobe NotDef")
 """Fonts that claim every character and draw boxes."""
 
@@ -46,6 +49,8 @@ def font_families(texts: Iterable[str]) -> list[str]:
         name, characters = max(
             _installed_fonts(), key=lambda font: (len(needed & font[1]), -_rank(font[0])), default=("", frozenset())
         )
+        if not needed & characters and _new_fonts():
+            continue
         if not needed & characters:
             shown = "".join(chr(code) for code in sorted(needed)[:8])
             warnings.warn(
@@ -63,33 +68,63 @@ def _rank(name: str) -> int:
     return PREFERRED.index(name) if name in PREFERRED else len(PREFERRED)
 
 
-@lru_cache(maxsize=1)
 def _installed_fonts() -> list[tuple[str, frozenset[int]]]:
-    """Family and character codes of every upright regular font that matplotlib finds."""
+    """Family and character codes of every upright regular font that matplotlib lists."""
     from matplotlib.font_manager import fontManager
-    from matplotlib.ft2font import FT2Font
 
     fonts = []
     for entry in fontManager.ttflist:
-        regular = entry.style == "normal" and entry.weight in (400, "normal", "regular")
+        regular = entry.style == "normal" and entry.weight in REGULAR
         if not regular or entry.name.startswith(NO_GLYPHS):
             continue
-        try:
-            fonts.append((entry.name, frozenset(FT2Font(entry.fname).get_charmap())))
-        except (OSError, RuntimeError):  # removed since matplotlib listed it, or damaged
-            continue
+        if characters := _characters(entry.fname):
+            fonts.append((entry.name, characters))
     return fonts
+
+
+@lru_cache
+def _characters(path: str) -> frozenset[int]:
+    """The codes a font file has; none where it is gone since matplotlib listed it, or damaged."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return frozenset(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):
+        return frozenset()
+
+
+def _new_fonts() -> bool:
+    """Tell matplotlib of fonts installed since it wrote its list; whether there are any."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    new = set(findSystemFonts()) - {entry.fname for entry in fontManager.ttflist} - _REFUSED
+    before = len(fontManager.ttflist)
+    for path in sorted(new):
+        try:
+            fontManager.addfont(path)
+        except (OSError, RuntimeError):
+            _REFUSED.add(path)
+    return len(fontManager.ttflist) > before
+
+
+_REFUSED: set[str] = set()
+"""Font files that cannot be read."""
 
 
 def save_png(figure: Any, path: str | Path, *, dots_per_inch: int = 150) -> Path:
     """Write a figure; the file appears whole or not at all. Raises OutputError."""
     from gatework.core.files import atomic_write
 
-    buffer = io.BytesIO()
+    buffer, fonts = io.BytesIO(), logging.getLogger("matplotlib.font_manager")
+    level = fonts.level
     with warnings.catch_warnings():
         # `font_families` has said it once already, in words that help.
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
-        figure.savefig(buffer, format="png", dpi=dots_per_inch)
+        fonts.setLevel(logging.ERROR)  # a family whose regular weight is called 500 is no news
+        try:
+            figure.savefig(buffer, format="png", dpi=dots_per_inch)
+        finally:
+            fonts.setLevel(level)
     with atomic_write(Path(path)) as file:
         file.write(buffer.getvalue())
     return Path(path)
