@@ -74,6 +74,7 @@ def test_hostile_heads_and_bodies(small):
         assert b" 413 " in service.raw(head + b"transfer-encoding: chunked\r\n\r\n" + chunk * 3)
         assert b" 408 " in service.raw(head + b'content-length: 50\r\n\r\n{"text"')
         assert b" 431 " in service.raw(head + b"x: " + b"y" * 9000)
+        assert b" 431 " in service.raw(head + b"x: " + b"y" * 9000 + b"\r\n\r\n"), "one that comes at once"
         assert service.raw(b"POST / HT") == b"", "a head that does not come"
         assert service.raw(b"") == b"", "nothing comes"
         assert service.raw(head + b'content-length: 50\r\n\r\n{"te', close=True)[9:12] in (b"", b"400", b"408")

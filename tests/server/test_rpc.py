@@ -1,6 +1,6 @@
-"""The Open Inference Protocol over gRPC: the codec against protobuf's own rules, the methods with Triton's clients."""
+"""The Open Inference Protocol over gRPC: the codec against protobuf's own rules, mistakes, streams; `test_triton` has
+the rest of Triton's clients."""
 
-import asyncio
 import json
 import queue
 
@@ -164,48 +164,6 @@ def triton(name):
     return pytest.importorskip(name, reason="tritonclient is not installed", exc_type=ImportError)
 
 
-@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
-@pytest.mark.parametrize("wanted", [None, ["label"], ["score", "label"]], ids=["no outputs", "one", "two"])
-def test_triton(everything, small, packing, wanted):
-    client = triton("tritonclient.grpc")
-    given = client.InferInput("text", [3], "BYTES")
-    given.set_data_from_numpy(np.array(TEXTS, dtype=object))
-    outputs = None if wanted is None else [client.InferRequestedOutput(name) for name in wanted]
-    with client.InferenceServerClient(f"127.0.0.1:{everything.grpc_port}") as service:
-        found = service.infer("classify", [given], outputs=outputs, request_id="7", compression_algorithm=packing)
-    want = load(small["classify"]).predict_batch(TEXTS)
-    assert [one.decode() for one in found.as_numpy("label")] == [one.label for one in want]
-    assert found.get_response().id == "7"
-    if wanted is None or "score" in wanted:
-        np.testing.assert_allclose(found.as_numpy("score"), [one.score for one in want], rtol=1e-5)
-    if wanted is None:
-        assert found.as_numpy("scores").shape == (3, 3)
-        assert json.loads(found.as_numpy("answer")[0])["label"] == want[0].label
-
-
-def test_triton_asks_for_everything_else(small):
-    client = triton("tritonclient.grpc")
-    with (
-        running([small["classify"]], rpc=True) as running_,
-        client.InferenceServerClient(f"127.0.0.1:{running_.grpc_port}") as service,
-    ):
-        assert service.is_server_live()
-        assert service.is_server_ready()
-        assert service.is_model_ready("classify")
-        assert not service.is_model_ready("nobody")
-        assert "sequence" in service.get_server_metadata().extensions
-        told = service.get_model_metadata("classify", as_json=True)
-        assert told["inputs"][0] == {"name": "text", "datatype": "BYTES", "shape": ["-1"]}
-        config = service.get_model_config("classify").config
-        assert (config.input[0].data_type, list(config.output[2].dims)) == (13, [-1, 3])
-        assert service.get_model_repository_index().models[0].state == "READY"
-        assert service.get_inference_statistics("classify").model_stats[0].name == "classify"
-        service.unload_model("classify")
-        assert not service.is_model_ready("classify")
-        service.load_model("classify")
-        assert service.is_model_ready("classify", "2")
-
-
 def test_triton_streams(everything, small):
     client = triton("tritonclient.grpc")
     model = load(small["translate"])
@@ -281,19 +239,3 @@ def test_triton_streams_what_a_language_model_writes(everything, small):
         with pytest.raises(Exception, match="only in ModelStreamInfer"):
             service.infer("lm", [given], parameters={"stream": True})
     everything.idle()
-
-
-@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
-def test_triton_aio_with_numbers(everything, small, packing):
-    client = triton("tritonclient.grpc.aio")
-    model = load(small["lm"])
-    ids = model.codec.encode("the cat")[None].astype(np.int64)
-
-    async def ask():
-        given = client.InferInput("tokens", list(ids.shape), "INT64")
-        given.set_data_from_numpy(ids)
-        async with client.InferenceServerClient(f"127.0.0.1:{everything.grpc_port}") as service:
-            found = await service.infer("lm", [given], compression_algorithm=packing)
-            return found.as_numpy("input_log_p")
-
-    np.testing.assert_allclose(asyncio.run(ask()), [model.score("the cat", end=False).log_p], rtol=1e-5)

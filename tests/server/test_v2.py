@@ -1,13 +1,9 @@
-"""The Open Inference Protocol over HTTP, with Triton's own clients and byte by byte."""
+"""The Open Inference Protocol over HTTP, byte by byte; `test_triton` has Triton's own clients."""
 
-import asyncio
 import gzip
-import itertools
 import json
 import struct
-import warnings
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,12 +15,6 @@ need_extra()
 
 TEXTS = ["a great film", "", "the plot was dull 一只猫"]
 KINDS = ("classify", "tag", "translate", "lm")
-
-
-def client(name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip(name, reason="tritonclient is not installed", exc_type=ImportError)
 
 
 def body(texts=("a great film",), **changes):
@@ -239,105 +229,3 @@ def test_loading_and_unloading(small, tmp_path):
         own = {"parameters": {"config": "{}", "file:1/model.gw": "eA=="}}
         assert "not taken" in service.post("/v2/repository/models/tag/load", own).error
         assert [one["name"] for one in service.post("/v2/repository/index", {"ready": True}).json] == ["classify"]
-
-
-WANTED = [None, ["label"], ["score", "label"]]
-
-
-@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
-@pytest.mark.parametrize("wanted", WANTED, ids=["no outputs", "one", "mixed"])
-@pytest.mark.parametrize("as_bytes", [True, False], ids=["binary", "json"])
-def test_triton_http(everything, small, packing, wanted, as_bytes):
-    http = client("tritonclient.http")
-    model = load(small["classify"])
-    given = http.InferInput("text", [3], "BYTES")
-    given.set_data_from_numpy(np.array(TEXTS, dtype=object), binary_data=as_bytes)
-    asked = None
-    if wanted is not None:
-        kinds = itertools.cycle([as_bytes, not as_bytes])
-        asked = [http.InferRequestedOutput(name, binary_data=next(kinds)) for name in wanted]
-    with http.InferenceServerClient(f"127.0.0.1:{everything.port}") as triton:
-        found = triton.infer(
-            "classify", [given], outputs=asked, request_id="7", request_compression_algorithm=packing,
-            response_compression_algorithm=packing,
-        )  # fmt: skip
-    want = model.predict_batch(TEXTS)
-    check(found, [one.label for one in want], [one.score for one in want], wanted)
-    assert found.get_response()["id"] == "7"
-
-
-def check(found, labels, scores, wanted):
-    got = [one.decode() if isinstance(one, bytes) else one for one in found.as_numpy("label")]
-    assert got == labels
-    if wanted is None or "score" in wanted:
-        np.testing.assert_allclose(found.as_numpy("score"), scores, rtol=1e-5)
-        assert found.as_numpy("score").dtype == np.float32
-    if wanted is None:
-        assert found.as_numpy("scores").shape == (3, 3)
-        assert json.loads(found.as_numpy("answer")[0])["label"] == labels[0]
-
-
-@pytest.mark.parametrize("packing", [None, "gzip", "deflate"])
-@pytest.mark.parametrize("as_bytes", [True, False], ids=["binary", "json"])
-def test_triton_http_aio_with_numbers(everything, small, packing, as_bytes):
-    aio = client("tritonclient.http.aio")
-    model = load(small["lm"])
-    ids = model.codec.encode("the cat")[None].astype(np.int64)
-
-    async def ask():
-        given = aio.InferInput("tokens", list(ids.shape), "INT64")
-        given.set_data_from_numpy(ids, binary_data=as_bytes)
-        asked = [aio.InferRequestedOutput("input_log_p", binary_data=as_bytes)]
-        async with aio.InferenceServerClient(f"127.0.0.1:{everything.port}") as triton:
-            for some in (asked, None):
-                found = await triton.infer(
-                    "lm", [given], outputs=some, request_compression_algorithm=packing,
-                    response_compression_algorithm=packing,
-                )  # fmt: skip
-            return found.as_numpy("input_log_p")
-
-    np.testing.assert_allclose(asyncio.run(ask()), [model.score("the cat", end=False).log_p], rtol=1e-5)
-
-
-def test_triton_asks_for_everything_else(small):
-    from services import running
-
-    http = client("tritonclient.http")
-    utils = client("tritonclient.utils")
-    with running([small["classify"]]) as service, http.InferenceServerClient(f"127.0.0.1:{service.port}") as triton:
-        assert triton.is_server_live()
-        assert triton.is_server_ready()
-        assert triton.is_model_ready("classify")
-        assert not triton.is_model_ready("nobody")
-        assert "binary_tensor_data" in triton.get_server_metadata()["extensions"]
-        assert triton.get_model_metadata("classify")["name"] == "classify"
-        assert triton.get_model_config("classify", "1")["name"] == "classify"
-        assert triton.get_model_repository_index()[0]["state"] == "READY"
-        assert triton.get_inference_statistics()["model_stats"][0]["name"] == "classify"
-        assert triton.get_inference_statistics("classify")["model_stats"][0]["version"] == "1"
-        assert triton.get_system_shared_memory_status() == triton.get_cuda_shared_memory_status() == []
-        triton.get_trace_settings()
-        triton.get_log_settings()
-        triton.unload_model("classify")
-        assert not triton.is_model_ready("classify")
-        triton.load_model("classify")
-        assert triton.is_model_ready("classify", "2")
-        with pytest.raises(utils.InferenceServerException, match="is unknown"):
-            triton.load_model("nobody")
-
-
-def test_eight_clients_at_once(everything, small):
-    http = client("tritonclient.http")
-    model = load(small["translate"])
-    words = ["red cat", "dog runs", "blue", "green dog cat runs", "cat cat", "runs", "cat", "red red"]
-    want = {word: model.predict(word).text for word in words}
-
-    def ask(word):
-        given = http.InferInput("text", [1], "BYTES")
-        given.set_data_from_numpy(np.array([word], dtype=object))
-        with http.InferenceServerClient(f"127.0.0.1:{everything.port}") as triton:
-            return [triton.infer("translate", [given]).as_numpy("text")[0].decode() for _ in range(10)]
-
-    with ThreadPoolExecutor(8) as pool:
-        for word, got in zip(words, pool.map(ask, words), strict=True):
-            assert got == [want[word]] * 10

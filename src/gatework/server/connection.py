@@ -12,15 +12,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
     from gatework.server.registry import Served
     from gatework.server.requests import Headers
     from gatework.server.service import Service
 
+_SocketBase: Any = WebSocketsSansIOProtocol
 _TOO_LARGE = b'{"error":"The head of the request is too large."}'
+_NO_HTTP = b'{"error":"This is no HTTP request."}'
 _TOO_MANY = b'{"error":"Too many connections. Try again."}'
 _ANSWER = b"HTTP/1.1 200 OK\r\n%s%scontent-length: %d\r\n\r\n%s"
+
+
+class Socket(_SocketBase):  # type: ignore[misc]
+    """A WebSocket as uvicorn reads it, that leaves texts which are not UTF-8 to whoever hears them: uvicorn writes each
+    into the log with a traceback, and fails where the client has said that it closes."""
+
+    curr_msg_data_type: str
+
+    def send_receive_event_to_app(self) -> None:
+        self.curr_msg_data_type = "bytes"
+        super().send_receive_event_to_app()
 
 
 def protocol(service: Service) -> Any:
@@ -70,6 +84,8 @@ def protocol(service: Service) -> Any:
             # The timer of an idle connection runs on: to stop and start one a request costs as much as reading it does.
             idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
             starts, self._whole, self._turn = self._late is None and self._free(), False, True
+            if self._head + len(data) > limits.header_bytes and self._floods(data, starts):
+                return
             super().data_received(data)
             if self._quick is not None:  # more of its body is to come
                 self._take_the_long_way()
@@ -84,8 +100,6 @@ def protocol(service: Service) -> Any:
                 self._wait()
             if self._late is not None:
                 self._head += len(data)
-                if self._head > limits.header_bytes and not self.transport.is_closing():
-                    self._close(b"431 Request Header Fields Too Large", _TOO_LARGE)
 
         def on_message_begin(self) -> None:
             self.url, self.headers, self.expect_100_continue = b"", [], False
@@ -126,6 +140,10 @@ def protocol(service: Service) -> Any:
                 self._take_the_long_way()
             super().on_message_complete()
 
+        def send_400_response(self, msg: str) -> None:
+            if not self.transport.is_closing():
+                self._close(b"400 Bad Request", _NO_HTTP)
+
         def handle_websocket_upgrade(self) -> None:
             super().handle_websocket_upgrade()
             self._handed_over = True
@@ -139,6 +157,18 @@ def protocol(service: Service) -> Any:
                 self._idle(left)
             else:
                 super().timeout_keep_alive_handler()
+
+        def _floods(self, data: bytes, starts: bool) -> bool:
+            """Refuse a head that is too large, also one that comes at once."""
+            if not starts and self._late is None:
+                return False  # a body, or requests behind one that is being answered
+            known = 0 if self._late is None else self._head
+            end = data.find(b"\r\n\r\n", 0, max(0, limits.header_bytes - known))
+            if end >= 0 or known + len(data) <= limits.header_bytes:
+                return False
+            if not self.transport.is_closing():
+                self._close(b"431 Request Header Fields Too Large", _TOO_LARGE)
+            return True
 
         def _free(self) -> bool:
             """Whether no request is being answered."""

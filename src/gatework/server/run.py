@@ -22,7 +22,7 @@ from typing import Any
 import uvicorn
 
 from gatework.core.errors import ConfigError
-from gatework.server.connection import protocol
+from gatework.server.connection import Socket, protocol
 from gatework.server.gate import read_tokens
 from gatework.server.limits import Limits
 from gatework.server.service import Service, make_service
@@ -103,7 +103,7 @@ def make_server(service: Service, limits: Limits, settings: Settings, *, secure:
     config = uvicorn.Config(
         service,
         http=protocol(service),
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=limits.body_bytes,
         loop="none",
         lifespan="off",

@@ -31,8 +31,8 @@ from gatework.server.sequences import Held, Place, check_keeps, place_of
 if TYPE_CHECKING:
     from gatework.server.service import Service
 
-POLICY, LATER = 1008, 1013
-"""Codes of closing: not allowed, and try again later."""
+NO_TEXT, POLICY, LATER = 1007, 1008, 1013
+"""Codes of closing: a message that is not UTF-8, not allowed, and try again later."""
 
 
 class Sockets:
@@ -63,8 +63,12 @@ class Sockets:
             if message["type"] != "websocket.receive":
                 raise WebSocketDisconnect
             start, status = time.perf_counter(), 200
+            heard: bytes = message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace")
+            if not _utf8(heard):
+                await socket.close(NO_TEXT, "A message is not UTF-8.")
+                return
             try:
-                data = parsed(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
+                data = parsed(heard)
                 async for answer in talk.hear(data):
                     await socket.send_text(dumped(answer).decode())
             except WebSocketDisconnect:
@@ -76,6 +80,14 @@ class Sockets:
                     self._service.log_failure("WebSocket", socket.url.path)
                 await socket.send_text(dumped({"error": refusal.message}).decode())
             self._service.meters.answered(served.name, "socket", status, time.perf_counter() - start)
+
+
+def _utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class _Answers:
