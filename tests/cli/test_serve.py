@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
@@ -48,6 +49,31 @@ def test_a_process_answers_and_ends_when_told(model):
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
+
+
+NUMPY_IMPORTED = """
+import os, sys
+class Told:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_NUM_THREADS"))
+sys.meta_path.insert(0, Told())
+from gatework.cli import main
+main(["serve", "nowhere.gw", "--port", "0", "--no-grpc"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"), ({"OMP_NUM_THREADS": "2"}, "None")],
+    ids=["nothing", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"],
+)
+def test_numpy_has_no_threads_of_its_own_unless_told(given, told):
+    need_extra()
+    own = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    run = [sys.executable, "-c", NUMPY_IMPORTED]
+    done = subprocess.run(run, env=own | given, capture_output=True, text=True, check=False)
+    assert (done.stdout.split()[0], "no such file" in done.stderr) == (told, True), done.stderr
 
 
 def test_tls_and_tokens(model, tmp_path):
