@@ -110,13 +110,20 @@ std::unique_ptr<Network> transformer_network(nb::dict given, Views& views) {
     return made;
 }
 
+class Decoder;
+std::unique_ptr<Network> ensemble_network(nb::dict given);
+
 class Decoder {
 public:
     explicit Decoder(nb::dict given)
-        : owner_(given), made_(given.contains("heads") ? transformer_network(given, views_) : recurrent_network(given, views_)),
+        : owner_(given), made_(given.contains("members") ? ensemble_network(given)
+                               : given.contains("heads") ? transformer_network(given, views_)
+                                                         : recurrent_network(given, views_)),
           network_(*made_) {}
     Decoder(const Decoder&) = delete;
     Decoder& operator=(const Decoder&) = delete;
+
+    const Network& network() const { return network_; }
 
     // For each source a list of (ids, log p, score, attention or None, whether it ended), ids int32 and attention float32.
     nb::list run(nb::dict given) const {
@@ -184,39 +191,25 @@ private:
             require(view.ndim() == 1 && view.contiguous() && view.shape(0) == rows, "an array has the wrong length");
             return view.data();
         };
-        const std::int64_t all = place[batch];
         require(place[0] == 0, "offsets do not begin");
         for (std::int64_t b = 0; b < batch; ++b) require(place[b] < place[b + 1], "a source is empty");
         const auto* limit = static_cast<const std::int64_t*>(column(limits, batch));
         const auto* state = static_cast<const std::int32_t*>(column(states, batch));
         const auto* seed = static_cast<const std::uint64_t*>(column(seeds, batch));
-        const auto* token = static_cast<const std::int32_t*>(column(ids, all));
-        const float* m = views.floats(given["m"], Shape{all, n.memory}, false);
-        const float* keys = n.keys ? views.floats(given["keys"], Shape{all, n.keys}, false) : nullptr;
-        const float* summary = views.floats(given["summary"], Shape{batch, n.memory}, false);
+        const auto* token = static_cast<const std::int32_t*>(column(ids, place[batch]));
         const auto prefixes = nb::cast<std::vector<std::vector<std::int32_t>>>(given["prefixes"]);
-        const nb::list h = nb::cast<nb::list>(given["h"]), c = nb::cast<nb::list>(given["c"]);
-        const std::vector<Network::Widths> widths = n.states();
-        require((std::int64_t)prefixes.size() == batch && nb::len(h) == widths.size() && nb::len(c) == widths.size(), "states do not fit");
-        std::vector<const float*> all_h, all_c;
-        for (std::size_t k = 0; k < widths.size(); ++k) {
-            all_h.push_back(views.floats(h[k], Shape{batch, widths[k].h}, false));
-            require(c[k].is_none() == (widths[k].c == 0), "a state has the wrong parts");
-            all_c.push_back(widths[k].c ? views.floats(c[k], Shape{batch, widths[k].c}, false) : nullptr);
-        }
+        require((std::int64_t)prefixes.size() == batch, "prefixes do not fit");
+        const View &starts = views.add(given["only_starts"], 'l', false), &listed = views.add(given["only"], 'i', false);
+        const auto* start = static_cast<const std::int64_t*>(column(starts, batch + 1));
+        const auto* only = static_cast<const std::int32_t*>(column(listed, start[batch]));
         std::vector<Source> sources((std::size_t)batch);
         for (std::int64_t b = 0; b < batch; ++b) {
             Source& own = sources[(std::size_t)b];
             own.places = place[b + 1] - place[b];
-            own.m = m + place[b] * n.memory;
-            own.keys = keys ? keys + place[b] * n.keys : nullptr;
-            own.summary = summary + b * n.memory;
             own.ids = token + place[b];
-            if (n.copy) first_places(own);
-            for (std::size_t k = 0; k < widths.size(); ++k) {
-                own.h.push_back(all_h[k] + b * widths[k].h);
-                own.c.push_back(all_c[k] ? all_c[k] + b * widths[k].c : nullptr);
-            }
+            require(0 <= start[b] && start[b] <= start[b + 1] && start[b + 1] <= start[batch], "lists of tokens do not fit");
+            own.only.assign(only + start[b], only + start[b + 1]);
+            check_list(own.only);
             own.limit = limit[b];
             require(own.limit >= 1, "a limit is below 1");
             own.prefix = prefixes[(std::size_t)b];
@@ -226,14 +219,69 @@ private:
             require(!search.automaton || (own.state >= 0 && own.state < search.automaton->states()), "no such state");
             own.seed = seed[b];
         }
+        const nb::list memories = nb::cast<nb::list>(given["memories"]);
+        const auto* ensemble = dynamic_cast<const EnsembleNetwork*>(&n);
+        require(nb::len(memories) == (ensemble ? ensemble->members.size() : 1), "memories do not fit the members");
+        if (!ensemble) {
+            read_memory(n, nb::cast<nb::dict>(memories[0]), place, views, sources);
+            return sources;
+        }
+        for (std::size_t m = 0; m < ensemble->members.size(); ++m) {
+            std::vector<Source> own((std::size_t)batch);
+            for (std::size_t b = 0; b < own.size(); ++b) {
+                own[b].places = sources[b].places;
+                own[b].ids = sources[b].ids;
+                own[b].only = sources[b].only;
+            }
+            read_memory(*ensemble->members[m], nb::cast<nb::dict>(memories[m]), place, views, own);
+            for (std::size_t b = 0; b < own.size(); ++b) sources[b].members.push_back(std::move(own[b]));
+        }
         return sources;
     }
 
-    void first_places(Source& source) const {
-        std::vector<std::int32_t> seen((std::size_t)network_.outputs, -1);
+    void check_list(const std::vector<std::int32_t>& ids) const {
+        bool end = ids.empty(), rising = true;
+        for (std::size_t k = 0; k < ids.size(); ++k) {
+            end = end || ids[k] == kEnd;
+            rising = rising && ids[k] > (k ? ids[k - 1] : 0) && ids[k] < network_.outputs;
+        }
+        require(end && rising, "a list of tokens does not rise, or lacks the end");
+    }
+
+    // What an encoder made of the sources; each has its places and ids already.
+    static void read_memory(const Network& n, nb::dict given, const std::int64_t* place, Views& views, std::vector<Source>& sources) {
+        const auto batch = (std::int64_t)sources.size();
+        const std::int64_t all = place[batch];
+        const float* m = views.floats(given["m"], Shape{all, n.memory}, false);
+        const float* keys = n.keys ? views.floats(given["keys"], Shape{all, n.keys}, false) : nullptr;
+        const float* summary = views.floats(given["summary"], Shape{batch, n.memory}, false);
+        const nb::list h = nb::cast<nb::list>(given["h"]), c = nb::cast<nb::list>(given["c"]);
+        const std::vector<Network::Widths> widths = n.states();
+        require(nb::len(h) == widths.size() && nb::len(c) == widths.size(), "states do not fit");
+        std::vector<const float*> all_h, all_c;
+        for (std::size_t k = 0; k < widths.size(); ++k) {
+            all_h.push_back(views.floats(h[k], Shape{batch, widths[k].h}, false));
+            require(c[k].is_none() == (widths[k].c == 0), "a state has the wrong parts");
+            all_c.push_back(widths[k].c ? views.floats(c[k], Shape{batch, widths[k].c}, false) : nullptr);
+        }
+        for (std::int64_t b = 0; b < batch; ++b) {
+            Source& own = sources[(std::size_t)b];
+            own.m = m + place[b] * n.memory;
+            own.keys = keys ? keys + place[b] * n.keys : nullptr;
+            own.summary = summary + b * n.memory;
+            if (n.copy) first_places(n, own);
+            for (std::size_t k = 0; k < widths.size(); ++k) {
+                own.h.push_back(all_h[k] + b * widths[k].h);
+                own.c.push_back(all_c[k] ? all_c[k] + b * widths[k].c : nullptr);
+            }
+        }
+    }
+
+    static void first_places(const Network& network, Source& source) {
+        std::vector<std::int32_t> seen((std::size_t)network.outputs, -1);
         for (std::int64_t s = 0; s < source.places; ++s) {
             const std::int32_t token = source.ids[s];
-            require(token > 0 && token < network_.outputs, "a source has an id that cannot come");
+            require(token > 0 && token < network.outputs, "a source has an id that cannot come");
             if (seen[(std::size_t)token] < 0) seen[(std::size_t)token] = (std::int32_t)s;
             source.first.push_back(seen[(std::size_t)token]);
         }
@@ -244,6 +292,21 @@ private:
     std::unique_ptr<Network> made_;
     Network& network_;
 };
+
+// See kernels/decoding_ensemble.py: the members are decoders, which the dictionary keeps alive.
+std::unique_ptr<Network> ensemble_network(nb::dict given) {
+    auto made = std::make_unique<EnsembleNetwork>();
+    EnsembleNetwork& n = *made;
+    for (nb::handle one : nb::cast<nb::list>(given["members"])) {
+        const Network& member = nb::cast<const Decoder&>(one).network();
+        require(n.members.empty() || member.outputs == n.outputs, "members have other outputs");
+        n.outputs = member.outputs;
+        if (member.attention != Attention::none) n.attention = member.attention;
+        n.members.push_back(&member);
+    }
+    require(!n.members.empty(), "no members");
+    return made;
+}
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "decode/head.h"
 #include "decode/rows.h"
 #include "threads/pool.h"
 
@@ -48,6 +49,7 @@ struct Candidate {
 // One search, or one draw.
 struct Job {
     const Source* source;
+    std::shared_ptr<const Heads> heads;  // null where all tokens may come
     std::int64_t place;   // of the source
     std::uint64_t seed;
     std::vector<Node> nodes;
@@ -73,7 +75,8 @@ public:
         std::vector<Move> moves;
         for (const auto& job : jobs)
             for (const Beginning& one : job->live)
-                moves.push_back({one.row, job->source, one.node < 0 ? kEnd : job->nodes[(std::size_t)one.node].token});
+                moves.push_back({one.row, job->source, one.node < 0 ? kEnd : job->nodes[(std::size_t)one.node].token,
+                                 job->heads ? job->heads->data() : nullptr});
         rows_.step(moves);
         std::int64_t row = 0;
         for (const auto& job : jobs) {
@@ -166,9 +169,8 @@ private:
             const Beginning& one = job.live[k];
             const std::int64_t row = first + (std::int64_t)k;
             float* logits = rows_.logits(row);
-            const float total = rows_.normal() ? 0.0f : sampler_.log_sum(logits + 1, network_.outputs - 1);
             allow(job, one, logits);
-            best(*job.source, one, logits, total, row, wanted);
+            best(*job.source, one, logits, rows_.total(row), row, wanted);
         }
         const auto ahead = [](const Candidate& a, const Candidate& b) { return a.before(b); };
         std::vector<Beginning> longer;
@@ -238,14 +240,19 @@ private:
             return;
         }
         float& bar = heaps_[0].bar;
-        for (std::int32_t v = 1; v < network_.outputs; ++v)
+        const auto consider = [&](std::int32_t v) {
             if (logits[v] > bar) offer(0, v, one.state);
+        };
+        if (!source.only.empty())
+            for (const std::int32_t v : source.only) consider(v);
+        else
+            for (std::int32_t v = 1; v < network_.outputs; ++v) consider(v);
     }
 
     void draw(Job& job, std::int64_t row) {
         const Beginning one = job.live[0];
         float* logits = rows_.logits(row);
-        const float total = rows_.normal() ? 0.0f : sampler_.log_sum(logits + 1, network_.outputs - 1);
+        const float total = rows_.total(row);
         allow(job, one, logits);
         drawn_.clear();
         places_.clear();
@@ -361,11 +368,19 @@ struct Share {
     std::int64_t each;  // most rows of a job
 };
 
+std::shared_ptr<const Heads> shortened(const Network& network, const Source& source) {
+    auto made = std::make_shared<Heads>();
+    network.shorten(source.only, *made);
+    return made;
+}
+
 void work(Share& share, int part) {
     const Search& search = *share.search;
     const std::int64_t each = search.draws ? search.count : 1;
     Worker worker(*share.network, search, share.at_once * share.each, share.places);
     std::vector<std::unique_ptr<Job>> jobs;
+    std::shared_ptr<const Heads> latest;  // of the source that was last begun: its draws follow one another
+    std::int64_t place = -1;
     for (;;) {
         while ((std::int64_t)jobs.size() < share.at_once) {
             const std::int64_t number = share.next.fetch_add(1, std::memory_order_relaxed);
@@ -374,6 +389,11 @@ void work(Share& share, int part) {
             job->place = number / each;
             job->source = &(*share.sources)[(std::size_t)job->place];
             job->seed = generate::row_seed(job->source->seed, (std::uint64_t)(number % each));
+            if (!job->source->only.empty()) {
+                if (place != job->place) latest = shortened(*share.network, *job->source);
+                place = job->place;
+                job->heads = latest;
+            }
             Beginning first;
             first.state = job->source->state;
             job->live.push_back(first);

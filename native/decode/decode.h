@@ -1,6 +1,7 @@
 // Targets searched for or drawn, for many sources: steps of a writer, attention, and beams without Python between tokens.
 // The definitions are kernels/decoding_recurrent.py, decoding_transformer.py and decoding_definition.py; both find the same
 // targets but where probabilities agree to the last bits.
+// In an ensemble the definition is kernels/decoding_ensemble.py.
 //
 // S places of a source, P memory, K keys, V outputs, E embedding, H units. Row-major float32; nothing is written to.
 // Sources are shared out among threads; a target's bits do not depend on how.
@@ -26,7 +27,10 @@ struct Weights {
 
 enum class Attention { none, product, additive, heads };
 
+class Head;
 class Rows;
+
+using Heads = std::vector<std::unique_ptr<Head>>;
 
 // What every writer has.
 struct Network {
@@ -38,6 +42,8 @@ struct Network {
         std::int64_t h, c;
     };
     virtual std::vector<Widths> states() const = 0;
+    // Adds to `heads` what some rising ids leave of the head; of an ensemble, of each member's.
+    virtual void shorten(const std::vector<std::int32_t>& ids, Heads& heads) const;
 
     const float* embedding = nullptr;  // (V, E)
     Attention attention = Attention::none;
@@ -79,6 +85,16 @@ struct TransformerNetwork final : Network {
     float epsilon = 0.0f;
 };
 
+// Members over one vocabulary, whose mean probabilities decide. Of `Network` it has the outputs, and attention where a
+// member looks.
+struct EnsembleNetwork final : Network {
+    std::unique_ptr<Rows> rows(std::int64_t most, std::int64_t places) const override;
+    std::vector<Widths> states() const override { return {}; }
+    void shorten(const std::vector<std::int32_t>& ids, Heads& heads) const override;
+
+    std::vector<const Network*> members;
+};
+
 struct Source {
     const float *m, *keys, *summary;  // (S, P), (S, K), (P)
     const std::int32_t* ids;          // (S): for copying
@@ -89,6 +105,8 @@ struct Source {
     std::vector<std::int32_t> prefix;
     std::int32_t state = 0;  // of the automaton, after the prefix
     std::uint64_t seed = 0;
+    std::vector<std::int32_t> only;  // rising ids that may come, the end among them; empty for all
+    std::vector<Source> members;     // of an ensemble: m, keys, summary, h, c, and what copying needs, for each member
 };
 
 struct Search {

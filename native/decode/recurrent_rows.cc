@@ -111,7 +111,7 @@ void RecurrentRows::step(const std::vector<Move>& moves) {
     const float* sums = output_.run(x_.data(), rows);
     n.output.kernels->activate(1, sums, fed_.data(), rows * output_.wide);
     for (std::int64_t r = 0; r < rows; ++r) x_[(std::size_t)r] = fed_.data() + r * output_.wide;
-    say(x_.data(), rows);
+    say(x_.data(), moves);
     if (n.copy) {
         for (std::int64_t r = 0; r < rows; ++r) {
             const float* h = join_.data() + r * joined_;

@@ -100,7 +100,7 @@ void TransformerRows::step(const std::vector<Move>& moves) {
         join(layer.inner_output, layer.inner_output.run(each(inner, layer.inner.wide, rows), rows), rows);
     }
     const float* const* o = normed(own_.norm, rows);
-    say(o, rows);
+    say(o, moves);
     if (!own_.copy) return;
     for (std::int64_t r = 0; r < rows; ++r) {
         const Source& source = *moves[(std::size_t)r].source;

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+
+#include "generate/exponent.h"
 
 namespace gatework::generate {
 
@@ -14,28 +15,6 @@ std::uint64_t mixed(std::uint64_t x) {  // SplitMix64
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
-}
-
-// exp(x) for x <= 0 to about 2e-7 of its value; 0 below -87. A plain loop around it becomes vector code.
-inline float exp_below(float x) {
-    const float bounded = x < -87.0f ? -87.0f : x;
-    const float n = bounded * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
-    const float whole = n - 12582912.0f;
-    const float r = (bounded - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    std::int32_t bits;
-    std::memcpy(&bits, &n, sizeof bits);
-    bits = (bits - 0x4B400000 + 127) << 23;
-    float scale;
-    std::memcpy(&scale, &bits, sizeof scale);
-    const float value = p * scale;
-    return x < -87.0f ? 0.0f : value;
 }
 
 }  // namespace

@@ -232,6 +232,39 @@ static void pack(const Weights& weights, Packed& p, bool backward, int part, int
         for (int e = 0; e < 3; ++e) pack_slots(weights.extra[e], 1, nullptr, units, p.extra[e]);
 }
 
+// In every precision a lane has four bytes at each step of the depth.
+static void take(const Packed& from, const std::int32_t* units, Packed& to) {
+    const int step = step_of(from.precision), size = size_of(from.precision);
+    const std::int64_t steps = divided_up(from.w.depth, step), whole = kPanelVectors * kLanes;
+    for (std::int64_t p = 0; p < panel_count(to.w); ++p) {
+        const Panel panel = panel_at(to.w, p, step);
+        const int wide = panel.vectors * kLanes;
+        const char* source[kPanelVectors * kLanes];
+        std::int64_t stride[kPanelVectors * kLanes];
+        for (int l = 0; l < wide; ++l) {
+            const std::int64_t column = panel.first + l, unit = column < to.units ? units[column] : -1;
+            source[l] = nullptr;
+            stride[l] = 0;
+            to.b[column] = unit < 0 ? 0.0f : from.b[unit];
+            if (to.w.scale) {
+                to.w.scale[column] = unit < 0 ? 0.0f : from.w.scale[unit];
+                to.w.correction[column] = unit < 0 ? 0 : from.w.correction[unit];
+            }
+            if (unit < 0) continue;
+            const Panel own = panel_at(from.w, unit / whole, step);
+            source[l] = static_cast<const char*>(from.w.panels) + own.offset * size + (unit - own.first) * 4;
+            stride[l] = own.vectors * kLanes * 4;
+        }
+        char* out = static_cast<char*>(to.w.panels) + panel.offset * size;
+        for (std::int64_t k = 0; k < steps; ++k) {
+            for (int l = 0; l < wide; ++l, out += 4) {
+                if (source[l]) std::memcpy(out, source[l] + k * stride[l], 4);
+                else std::memset(out, 0, 4);
+            }
+        }
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------- products
 
 // Rows of operands in a matrix's format.

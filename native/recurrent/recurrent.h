@@ -220,6 +220,9 @@ struct Kernels {
     int lanes;
     // Part `part` of `parts` of the packing; work holds pack_work floats.
     void (*pack)(const Weights& weights, Packed& packed, bool backward, int part, int parts, float* work);
+    // Some units of a layer of W x + b alone (an rnn without outputs, see product.h) as such a layer, with the same bits; `to`
+    // is placed for as many units and of the same precision.
+    void (*take)(const Packed& from, const std::int32_t* units, Packed& to);
     std::size_t (*forward_scratch)(const Packed& packed, const Schedule& schedule, bool tape);
     void (*forward)(const Packed& packed, const Schedule& schedule, const Forward& io);
     std::size_t (*backward_scratch)(const Packed& packed, const Schedule& schedule);

@@ -388,9 +388,7 @@ def test_the_compiled_loop_refuses_what_does_not_fit(case):
         model.decoder._run(Spy(), memory, Search(beams=2), [Search().plan(3)] * 3)
     (given,) = caught.value.args
     assert len(native.run(given)) == 3
-    short = {
-        name: given[name][:-1] for name in ("m", "keys", "summary", "ids", "limits", "states", "seeds", "prefixes")
-    }
+    short = {name: given[name][:-1] for name in ("ids", "limits", "states", "seeds", "prefixes", "only_starts")}
     wrong = {
         "beams": [0, -1, 1 << 40],
         "count": [0, 1 << 40],
@@ -399,15 +397,33 @@ def test_the_compiled_loop_refuses_what_does_not_fit(case):
         "offsets": [given["offsets"] + 1, given["offsets"][::-1].copy(), given["offsets"][:0]],
         "limits": [given["limits"] * 0],
         "prefixes": [[[0], [], []], [[2], [], []], [[6], [], []], [[-1], [], []]],
-        "h": [given["h"][:-1] if given["h"] else [np.zeros((3, 7), np.float32)], [one[:, :-1] for one in given["h"]]],
-        "m": [given["m"].astype(np.float64), given["m"][:, :-1]],
+        "memories": [[], given["memories"] * 2],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises((ValueError, TypeError, RuntimeError)):
+                native.run(given | {name: value})
+    lists = [([2, 4, 4], [0, 3, 3, 3]), ([4, 2], [0, 2, 2, 2]), ([0, 2], [0, 2, 2, 2]), ([3, 4], [0, 2, 2, 2])]
+    lists += [([2, 6], [0, 2, 2, 2]), ([2], [0, 1, 0, 1]), ([2], [0, 2, 2, 2]), ([], [-1, 0, 0, 0])]
+    for ids, starts in lists:
+        with pytest.raises(ValueError, match="list"):
+            native.run(given | {"only": np.array(ids, np.int32), "only_starts": np.array(starts, np.int64)})
+    (memory,) = given["memories"]
+    wrong = {
+        "h": [
+            memory["h"][:-1] if memory["h"] else [np.zeros((3, 7), np.float32)],
+            [one[:, :-1] for one in memory["h"]],
+        ],
+        "m": [memory["m"].astype(np.float64), memory["m"][:, :-1], memory["m"][:-1]],
+        "keys": [memory["keys"][:-1]],
+        "summary": [memory["summary"][:-1]],
     }
     for name, values in wrong.items():
         for value in values:
             if name == "h" and not value:
                 continue  # a transformer begins without states
             with pytest.raises((ValueError, TypeError, RuntimeError)):
-                native.run(given | {name: value})
+                native.run(given | {"memories": [memory | {name: value}]})
     for name, value in short.items():
         with pytest.raises((ValueError, TypeError, RuntimeError)):
             native.run(given | {name: value})

@@ -9,6 +9,8 @@ import gatework as package
 import language_models
 from gatework.core.errors import ConfigError
 from gatework.kernels.decoding import Search
+from gatework.kernels.decoding_definition import decode_one
+from gatework.kernels.sampling import Sampling
 from gatework.runtime.ensemble import Ensemble
 from gatework.runtime.seq2seq import Seq2Seq
 from gatework.text.running import RunningCodec
@@ -56,6 +58,24 @@ def test_all_beams_find_the_best_of_the_mixture(together):
             assert one.log_p == pytest.approx(log_p[want], abs=1e-4)
             assert one.attention_TS.shape == (len(one.ids) + 1, len(SOURCES[place]))
             np.testing.assert_allclose(one.attention_TS.sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"beams": 3, "count": 3}, {"count": 3, "sampling": Sampling(exempt=2)}])
+@pytest.mark.parametrize("kinds", [KINDS, ["transformer", "copy"], ["no attention", "two layers without attention"]])
+def test_the_compiled_loop_finds_what_the_definition_finds(kinds, options):
+    ensemble, search = (
+        Ensemble([member(case, seed) for seed, case in enumerate(kinds)]),
+        Search(max_tokens=6, **options),
+    )
+    memory, seeds = ensemble.encode(SOURCES), [7, 8, 9]
+    for b, own in enumerate(ensemble.decode(memory, search, seeds=seeds)):
+        want = decode_one(ensemble.decoder.network, memory, b, search, search.plan(len(SOURCES[b]), (), seeds[b]))
+        assert [(one.ids, one.reason) for one in own] == [(one.ids, one.reason) for one in want]
+        np.testing.assert_allclose([one.log_p for one in own], [one.log_p for one in want], atol=2e-4)
+        for one, other in zip(own, want, strict=True):
+            assert (one.attention_TS is None) == (other.attention_TS is None)
+            if one.attention_TS is not None:
+                np.testing.assert_allclose(one.attention_TS, other.attention_TS, atol=1e-5)
 
 
 def test_a_model_with_itself_says_what_it_says_alone():

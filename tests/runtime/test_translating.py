@@ -1,11 +1,13 @@
 """Options of answers, constraints, prefixes, n-best, draws, unknown words, and scores of pairs."""
 
+import numpy as np
 import pytest
 
 from gatework.core.errors import ConfigError, DataError
 from gatework.runtime.seq2seq import Seq2Seq
 from gatework.runtime.translating import Options, Translator, pairs_of
 from gatework.tasks.seq2seq import Seq2SeqCodec, Settings
+from gatework.tasks.seq2seq.shortlist import Shortlist
 from gatework.text.running import RunningCodec
 from language_models import tensor_file
 from seq2seqs import CASES, seq2seq_architecture, seq2seq_weights
@@ -155,3 +157,46 @@ def test_scores_of_pairs():
 def test_options_out_of_range_are_named(options, says):
     with pytest.raises(ConfigError, match=says):
         Options.of(options, {"beams": 3})
+
+
+LISTED = Shortlist(np.array([3, 5]), np.array([[0, 0]] * 3 + [[4, 6], [5, 0], [7, 3], [8, 4], [6, 7], [3, 0]]))
+
+
+def listed(sources, **options):
+    translator, codec = built()
+    codec.shortlist = LISTED
+    return translator.answers(sources, options)
+
+
+def test_a_shortlist_holds_what_is_frequent_and_what_stands_for_the_source():
+    ids = LISTED.ids(WORDS.encode("red cat"), 1, WORDS.vocabulary, np.array([2]))
+    assert ids.tolist() == [2, 3, 4, 5, 8]  # frequent; 4 of red, 8 of cat
+    for source in ("red cat", "blue blue dog runs", "dog"):
+        for each in (1, 2, True):
+            allowed = LISTED.ids(WORDS.encode(source), 2 if each is True else each, WORDS.vocabulary, np.array([1, 2]))
+            for one in (
+                some := listed([source], shortlist=each, count=3, replace_unknown=False)[0],
+                *some.alternatives,
+            ):
+                assert set(WORDS.encode(one.text).tolist()) <= set(allowed.tolist())
+    plain = built()[0].answers(SOURCES, {})
+    assert [one.text for one in listed(SOURCES)] == [one.text for one in plain]
+
+
+def test_what_is_asked_for_beside_a_shortlist_comes():
+    for one in listed(["dog", "red cat"], shortlist=1, prefix="cat blue"):
+        assert one.text.startswith("cat blue")
+    for one in listed(["dog", "red cat"], shortlist=1, constraint={"must": ("runs", "cat")}, max_ratio=4.0):
+        assert {"runs", "cat"} <= set(one.text.split())
+    for one in listed(["dog"], shortlist=1, constraint="(cat|blue)( green)*", max_ratio=4.0):
+        assert one.text.split()[0] in ("cat", "blue")
+    assert all("red" not in one.text for one in listed(["red"], shortlist=True, constraint={"must_not": ("red",)}))
+
+
+def test_a_shortlist_that_is_not_there():
+    with pytest.raises(ConfigError, match=r"shortlist: the model has none.*gatework export --shortlist"):
+        ask(shortlist=True)
+    with pytest.raises(ConfigError, match="shortlist: the model has 2 for each token, not 3"):
+        listed(["dog"], shortlist=3)
+    with pytest.raises(ConfigError, match="shortlist must be a whole number"):
+        listed(["dog"], shortlist=-1)

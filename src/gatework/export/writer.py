@@ -100,21 +100,29 @@ def export_bundle(
     return info
 
 
-def restore(source: str | os.PathLike[str], target: str | os.PathLike[str], *, storage: str) -> BundleInfo:
-    """Write the model of a bundle again with its weights stored another way.
+def restore(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    storage: str | None = None,
+    more: Mapping[str, bytes] | None = None,
+) -> BundleInfo:
+    """Write the model of a bundle again with its weights stored another way, or with further entries.
 
     Args:
         source: a bundle.
         target: the new one; may be the same path.
-        storage: fp32, bf16 or int8. From int8, the larger kinds bring back no accuracy.
+        storage: fp32, bf16 or int8; None leaves them as they are. From int8, the larger kinds bring back no accuracy.
+        more: entries that it has then, in place of any of their names.
     Raises: BundleError, ConfigError, OutputError.
     """
     bundle = read_bundle(source)
+    storage = storage or bundle.storage
     config = dict(bundle.config)
     if bundle.metrics:
         config.setdefault("measured_as", bundle.storage)
     stored = stored_again(bundle, storage)
-    entries = _own_entries(bundle.entries)
+    entries = {**_own_entries(bundle.entries), **(more or {})}
     info = _write(target, config, bundle.architecture, stored, storage, entries, bundle.metrics, 0)
     load(target)
     return info

@@ -26,6 +26,8 @@ FAR = 2**31 - 1
 MOST_WORK = 1 << 32
 """States times bytes of the vocabulary that are gone through to find how far each state is from an end."""
 MOST_WAYS = 1 << 26
+MOST_STATES = 512
+"""States of an automaton that `nearer` looks at."""
 
 
 class Pieces:
@@ -75,6 +77,24 @@ def lift(dfa: Dfa, pieces: Pieces) -> Lifted:
         return _Definition(dfa, pieces)
     made: Lifted = dispatch.extension().generate.Automaton(dfa.table, dfa.classes, _bytes(dfa.accept), pieces.native)
     return made
+
+
+def nearer(lifted: Lifted) -> tuple[int, ...] | None:
+    """Rising tokens that lead from some state to one nearer to an end: with them each state reaches an end in as few
+    tokens as it can. None where there are too many states to look at."""
+    found: set[int] = set()
+    seen, waiting = {lifted.start}, [lifted.start]
+    for state in waiting:
+        if len(waiting) > MOST_STATES:
+            return None
+        tokens, targets = lifted.row(state)
+        here = lifted.distance(state)
+        near = {target for target in set(targets) if lifted.distance(target) < here}
+        if near:
+            found.update(token for token, target in zip(tokens, targets, strict=True) if target in near)
+        waiting += [target for target in set(targets) if target not in seen]
+        seen.update(targets)
+    return tuple(sorted(found))
 
 
 def native_table(dfa: Dfa) -> Any:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from gatework.core.errors import ConfigError
-from gatework.kernels.decoding import Hypothesis, Memory, Plan, Search
+from gatework.kernels.decoding import Hypothesis, Int32, Memory, Plan, Search
 from gatework.kernels.decoding_definition import decode_one
 from gatework.kernels.decoding_network import Network
 from gatework.kernels.layer import Float32
 from gatework.kernels.sampling import Sampling
+
+NONE: Int32 = np.zeros(0, dtype=np.int32)
 
 
 class Decoder:
@@ -22,7 +24,7 @@ class Decoder:
 
     def __init__(self, network: Network, *, precision: str = "float32") -> None:
         """`precision` is that of products beside those of the layers, which are packed."""
-        self.network, self._precision = network, precision
+        self.network, self.precision = network, precision
         self._native: Any = None
         self._made = False
         self._tokens = 0  # written so far, about
@@ -36,17 +38,19 @@ class Decoder:
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         seeds: Sequence[int] | None = None,
+        only: Sequence[Int32 | None] | None = None,
     ) -> list[list[Hypothesis]]:
         """Hypotheses of each source, best first; at least one, at most `search.count`.
 
         Args:
             prefixes: ids that each target begins with, whatever the rest of the search says.
             seeds: of each source's draws.
-        Raises: ConfigError: no target satisfies the automaton, the prefix and the least length together.
+            only: rising ids of the tokens that may come for each source, its prefix and the end among them; None: all.
+        Raises: ConfigError: no target satisfies the automaton, the prefix, the least length and the tokens together.
         """
-        lengths = np.diff(memory.offsets).tolist()
-        begun, own = prefixes or [()] * len(memory), seeds or [0] * len(memory)
-        plans = [search.plan(*parts) for parts in zip(lengths, begun, own, strict=True)]
+        lengths, count = np.diff(memory.offsets).tolist(), len(memory)
+        parts = lengths, prefixes or [()] * count, seeds or [0] * count, only or [None] * count
+        plans = [search.plan(*own) for own in zip(*parts, strict=True)]
         native = self._ready(len(memory.ids_N) * search.beams)
         if native is not None:
             found = self._run(native, memory, search, plans)
@@ -65,23 +69,21 @@ class Decoder:
         sampling = search.sampling or Sampling()
         options: dict[str, Any] = {name: getattr(sampling, name) for name in sampling.__dataclass_fields__}
         options |= {name: getattr(search, name) for name in search.__dataclass_fields__}
-        layers = memory.start.layers if memory.start is not None else ()
+        lists = [plan.only if plan.only is not None else NONE for plan in plans]
         found = native.run(
             options
             | {
                 "draws": search.sampling is not None,
                 "never": list(search.never),
-                "m": np.ascontiguousarray(memory.m_NP),
-                "keys": np.ascontiguousarray(memory.keys_NK),
-                "summary": np.ascontiguousarray(memory.summary_BP),
+                "memories": [_given(one) for one in (memory, *memory.others)],
                 "ids": memory.ids_N,
                 "offsets": memory.offsets,
-                "h": [np.ascontiguousarray(parts[0]) for parts in layers],
-                "c": [np.ascontiguousarray(parts[1]) if len(parts) > 1 else None for parts in layers],
                 "limits": np.array([plan.limit for plan in plans], dtype=np.int64),
                 "states": np.array([plan.automaton for plan in plans], dtype=np.int32),
                 "seeds": np.array([plan.seed for plan in plans], dtype=np.uint64),
                 "prefixes": [list(plan.prefix) for plan in plans],
+                "only": np.concatenate(lists, dtype=np.int32),
+                "only_starts": np.cumsum([0, *map(len, lists)], dtype=np.int64),
             }
         )
         places = np.diff(memory.offsets).tolist()
@@ -96,9 +98,21 @@ class Decoder:
             self._tokens += tokens
             folds = self.network.foldable and self._tokens > len(self.network.embedding_VE)
             if not self._made or folds != self._folded:
-                self._native = self.network.compiled(precision=self._precision, folds=folds)
+                self._native = self.network.compiled(precision=self.precision, folds=folds)
                 self._made, self._folded = True, folds
             return self._native
+
+
+def _given(memory: Memory) -> dict[str, Any]:
+    """What one member's encoder made of the sources."""
+    layers = memory.start.layers if memory.start is not None else ()
+    return {
+        "m": np.ascontiguousarray(memory.m_NP),
+        "keys": np.ascontiguousarray(memory.keys_NK),
+        "summary": np.ascontiguousarray(memory.summary_BP),
+        "h": [np.ascontiguousarray(parts[0]) for parts in layers],
+        "c": [np.ascontiguousarray(parts[1]) if len(parts) > 1 else None for parts in layers],
+    }
 
 
 def _hypothesis(found: tuple[bytes, float, float, bytes | None, bool], places: int) -> Hypothesis:

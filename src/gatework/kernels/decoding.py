@@ -22,8 +22,12 @@ it off. It goes on until `beams` are finished and no beginning is better so far.
 
 With `sampling` nothing is searched: each of `count` hypotheses is drawn token by token.
 
+A source may have a list of the tokens that may come (`Plan.only`): only their rows of the output table are multiplied,
+and the softmax is over them alone.
+
 Sources: Wu et al., arXiv:1609.08144 (both penalties of the score); Paulus et al., arXiv:1705.04304 (n-grams); Hokamp
-and Liu, arXiv:1704.07138, and Post and Vilar, arXiv:1804.06609 (grid and banks, there by words met).
+and Liu, arXiv:1704.07138, and Post and Vilar, arXiv:1804.06609 (grid and banks, there by words met); Jean et al.,
+arXiv:1412.2007 (lists of tokens).
 
 B sources, N tokens of all of them, S tokens of one, T tokens written, P memory, K keys.
 """
@@ -88,6 +92,8 @@ class Plan(NamedTuple):
     """State after the prefix."""
     seed: int
     """Of its draws."""
+    only: Int32 | None = None
+    """Rising ids of tokens that may come, the end among them; None for all. Probabilities are those among them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +124,7 @@ class Search:
     sampling: Sampling | None = None
     """Draw, with one beam; None for the most likely."""
 
-    def plan(self, source: int, prefix: Sequence[int] = (), seed: int = 0) -> Plan:
+    def plan(self, source: int, prefix: Sequence[int] = (), seed: int = 0, only: Int32 | None = None) -> Plan:
         """What is asked of a source of so many tokens.
 
         Raises: ConfigError: the automaton does not allow the prefix.
@@ -134,7 +140,7 @@ class Search:
                     raise ConfigError("The prefix and the constraint contradict each other. Drop one.")
                 state = targets[tokens.index(token)]
             needed += self.automaton.distance(state)
-        return Plan(max(most, needed, self.min_tokens, 1), tuple(prefix), state, seed)
+        return Plan(max(most, needed, self.min_tokens, 1), tuple(prefix), state, seed, only)
 
     def banks(self, plan: Plan) -> int:
         """How many banks a grid has: one for each distance up to one beyond that at the start, or MOST_BANKS."""

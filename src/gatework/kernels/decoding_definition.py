@@ -37,6 +37,7 @@ class Beginning:
 def decode_one(network: Network, memory: Memory, b: int, search: Search, plan: Plan) -> list[Hypothesis]:
     """Hypotheses of source `b`, best first; none where the automaton allows none."""
     looks = network.looks
+    network = network if plan.only is None else network.limited(plan.only)
     if search.sampling is not None:
         seeds = [row_seed(plan.seed, row) for row in range(search.count)]
         return _ranked([_drawn(network, memory, b, search, search.sampling, plan, own) for own in seeds], search, looks)

@@ -10,11 +10,12 @@ N beginnings, V outputs, S places of the source.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatework.kernels import dispatch
 from gatework.kernels.decoding import Memory
 from gatework.kernels.decoding_network import IntArray, Network, Places, Step
 from gatework.kernels.layer import Float32
@@ -33,7 +34,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EnsembleNetwork(Network):
-    """Members over one vocabulary; the arrays of `Network` are those of the first. NumPy computes."""
+    """Members over one vocabulary; the arrays of `Network` are those of the first."""
 
     members: tuple[Network, ...]
 
@@ -42,8 +43,12 @@ class EnsembleNetwork(Network):
         return any(one.looks for one in self.members)
 
     @property
+    def copies(self) -> bool:
+        return any(one.copies for one in self.members)
+
+    @property
     def foldable(self) -> bool:
-        return False
+        return any(one.foldable for one in self.members)
 
     def begin(self, memory: Memory, sources: Sequence[int]) -> Rows:
         pairs = list(zip(self.members, (memory, *memory.others), strict=True))
@@ -64,8 +69,14 @@ class EnsembleNetwork(Network):
         found = [one.nats(own, targets) for one, own in pairs]
         return [-_mean([-nats for nats in own]) for own in zip(*found, strict=True)]
 
+    def limited(self, ids_K: IntArray) -> Network:
+        return replace(self, members=tuple(one.limited(ids_K) for one in self.members))
+
     def compiled(self, *, precision: str, folds: bool) -> Any:
-        return None
+        made = [one.compiled(precision=precision, folds=folds and one.foldable) for one in self.members]
+        if any(one is None for one in made):
+            return None
+        return dispatch.extension().decode.Decoder({"members": made})
 
 
 def _mean(log_p: Sequence[Float32]) -> Float32:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +90,11 @@ class Network(ABC):
         """Whether there is attention."""
 
     @property
+    def copies(self) -> bool:
+        """Whether tokens of the source can be written."""
+        return self.copy_W is not None
+
+    @property
     @abstractmethod
     def foldable(self) -> bool:
         """Whether products with the embedding are worth keeping."""
@@ -115,6 +120,12 @@ class Network(ABC):
             precision: of products beside those of packed layers.
             folds: keep the products with the embedding.
         """
+
+    def limited(self, ids_K: IntArray) -> Network:
+        """The same with -inf for all tokens but some."""
+        bias_V = np.full_like(self.bias_V, -np.inf)
+        bias_V[ids_K] = self.bias_V[ids_K]
+        return replace(self, bias_V=bias_V)
 
     def log_p(self, places: Places, said: Said) -> Float32:
         """log p of every token, (N, V); -inf of padding."""

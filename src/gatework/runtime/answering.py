@@ -48,6 +48,7 @@ class Answerer(ABC):
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         seeds: Sequence[int] | None = None,
+        only: Sequence[npt.NDArray[np.int32] | None] | None = None,
     ) -> list[list[Hypothesis]]:
         """`decode` of sources of any number and length, in their order."""
         found: list[list[Hypothesis]] = [[]] * len(sources)
@@ -56,6 +57,7 @@ class Answerer(ABC):
             own = {
                 "prefixes": None if prefixes is None else [prefixes[place] for place in places],
                 "seeds": None if seeds is None else [seeds[place] for place in places],
+                "only": None if only is None else [only[place] for place in places],
             }
             for place, hypotheses in zip(places, self.decode(memory, search, **own), strict=True):
                 found[place] = hypotheses

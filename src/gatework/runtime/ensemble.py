@@ -26,7 +26,8 @@ class Ensemble(Answerer):
         self.decoder = Decoder(
             EnsembleNetwork(
                 embedding_VE=first.embedding_VE, table_VE=first.table_VE, bias_V=first.bias_V, members=networks
-            )
+            ),
+            precision=members[0].decoder.precision,
         )
 
     def encode(self, sources: Sequence[IntArray]) -> Memory:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from gatework.core.automaton import Constraint
 from gatework.core.errors import ConfigError, DataError, nearest
 from gatework.kernels.automaton import FAR, Lifted, Pieces
@@ -64,6 +66,9 @@ class Options:
     split: str = "auto"
     """Texts of several sentences are cut, each sentence is answered for itself: "always", "never", or "auto", those
     that are longer than nearly all that translators were trained on."""
+    shortlist: bool | int = False
+    """Only tokens of the model's shortlist may come: frequent ones, and that many of the likeliest translations of each
+    token of the source; true for all that the list has. What is asked for by a prefix or a constraint may come too."""
     temperature: float | None = None
     """Draw instead of searching: below 1 more likely tokens, above 1 less likely ones."""
     top_k: int | None = None
@@ -96,6 +101,8 @@ class Options:
             raise ConfigError(f"prefix must be a string, got {self.prefix!r:.60}.")
         if type(self.replace_unknown) is not bool:
             raise ConfigError(f"replace_unknown must be true or false, got {self.replace_unknown!r:.60}.")
+        if type(self.shortlist) is not bool:
+            check_whole("shortlist", self.shortlist, 0, MOST_TOKENS)
         if self.split not in SPLITS:
             raise ConfigError(f"split {self.split!r:.40} is unknown. {nearest(str(self.split), SPLITS)}")
         if self.split == "always" and (other := [name for name in WHOLE if getattr(self, name)]):
@@ -204,10 +211,32 @@ class Translator:
             search,
             prefixes=[prefix] * len(full) if prefix else None,
             seeds=[row_seed(seed, place) for place in full],
+            only=self._lists(asked, sources, search, prefix),
         )
         for place, answer in zip(full, answers, strict=True):
             found[place] = answer
         return found
+
+    def _lists(self, asked: Options, sources: Any, search: Search, prefix: Sequence[int]) -> list[Any] | None:
+        """The ids that may come for each source; None for all."""
+        if not asked.shortlist:
+            return None
+        listed = self._codec.shortlist
+        if listed is None:
+            raise ConfigError("shortlist: the model has none. Add one with gatework export --shortlist, or drop it.")
+        if not isinstance(asked.shortlist, bool) and asked.shortlist > listed.each:
+            raise ConfigError(f"shortlist: the model has {listed.each} for each token, not {asked.shortlist}.")
+        each = listed.each if asked.shortlist is True else asked.shortlist
+        needed: tuple[int, ...] | None = ()
+        if search.automaton is not None:
+            assert isinstance(asked.constraint, Constraint)  # made so by Options
+            needed = self._constraints.needed(asked.constraint, search.automaton)
+        if needed is None or (needed and search.min_tokens):
+            return None
+        wanted = np.array([self._target.unknown, END, *prefix, *needed])
+        copies = self.model.decoder.network.copies
+        outputs = self.model.architecture.outputs
+        return [listed.ids(one, each, outputs, np.append(wanted, one) if copies else wanted) for one in sources]
 
     def score(self, sources: Sequence[Any], targets: Sequence[str]) -> list[Scored]:
         """How likely each target is, given its source as the codec encodes it; its end counts as a token."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from threading import Lock
 from typing import Any
 
 from gatework.core.automaton import Constraint, Dfa, finder
 from gatework.core.errors import ConfigError
-from gatework.kernels.automaton import FAR, MOST_WAYS, Lifted, Pieces, lift
+from gatework.kernels.automaton import FAR, MOST_WAYS, Lifted, Pieces, lift, nearer
 from gatework.kernels.generation import Order
 from gatework.kernels.sampling import Sampling
 from gatework.runtime.language_state import END, LanguageState
@@ -188,6 +188,7 @@ class Constraints:
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
         self._kept: dict[tuple[Constraint, int], Lifted] = {}
+        self._needed: dict[Constraint, tuple[int, ...] | None] = {}
         self._lock = Lock()
 
     def order(self, options: Options) -> Order:
@@ -222,6 +223,19 @@ class Constraints:
                     del self._kept[next(iter(self._kept))]
                 self._kept[key] = made
             return self._kept[key]
+
+    def needed(self, constraint: Constraint, lifted: Lifted) -> tuple[int, ...] | None:
+        """Tokens of which some must be there so that the automaton can always end in as few tokens as it can: in each
+        state those that come nearer to an end. None where that may be any: of more than words."""
+        words = {field.name: getattr(constraint, field.name) for field in fields(constraint)}
+        if any(value for name, value in words.items() if name not in ("must", "must_not")):
+            return None
+        with self._lock:
+            if constraint not in self._needed:
+                if len(self._needed) >= KEPT:
+                    del self._needed[next(iter(self._needed))]
+                self._needed[constraint] = nearer(lifted)
+            return self._needed[constraint]
 
     def fault(self, constraint: Constraint, shortest: int, fewest: int, most: int) -> str:
         """Why no text of `fewest` to `most` tokens satisfies a constraint whose shortest one has so many tokens; the

@@ -1,7 +1,7 @@
 """The codec of a sequence-to-sequence bundle: sources as ids, ids as targets, and what a search does unless told.
 
 Bundle entries: `tokenizer/...` of the source as `gatework.text.running` writes them, `target/...` of the target unless
-both share one vocabulary. The `decode` object of `config.json` is `Settings`.
+both share one vocabulary, and perhaps a `shortlist`. The `decode` object of `config.json` is `Settings`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gatework.core.errors import BundleError, DataError
 from gatework.tasks.seq2seq.answer import Translation, translation
+from gatework.tasks.seq2seq.shortlist import Shortlist
 from gatework.tasks.task import Codec
 from gatework.text.dictionary import dictionary_of
 from gatework.text.scripts import NAMES, script_of
@@ -79,9 +80,11 @@ class Source(NamedTuple):
 class Seq2SeqCodec(Codec):
     """Sources in, targets out."""
 
-    def __init__(self, source: RunningCodec, target: RunningCodec, settings: Settings) -> None:
+    def __init__(
+        self, source: RunningCodec, target: RunningCodec, settings: Settings, shortlist: Shortlist | None = None
+    ) -> None:
         """`target` is `source` where both share one vocabulary."""
-        self.source, self.target, self.settings = source, target, settings
+        self.source, self.target, self.settings, self.shortlist = source, target, settings, shortlist
 
     @property
     def shared(self) -> bool:
@@ -182,7 +185,7 @@ class Seq2SeqCodec(Codec):
         return "" if found < 0 or NAMES[found] in self.settings.scripts else NAMES[found]
 
     def to_entries(self) -> dict[str, bytes]:
-        """Bundle entries `open_codec` reads."""
+        """Bundle entries `open_codec` reads: those of the vocabularies."""
         entries: dict[str, bytes] = self.source.to_entries()
         if not self.shared:
             entries |= {name.replace(OWN, TARGET, 1): data for name, data in self.target.to_entries().items()}
@@ -206,4 +209,5 @@ def open_codec(config: Mapping[str, Any], entries: Mapping[str, Any], *, source:
             raise BundleError(
                 f"{source}: a tokenizer has {codec.vocabulary} tokens, the network {wanted}. Export the model again."
             )
-    return Seq2SeqCodec(own, target, settings)
+    listed = Shortlist.from_entries(entries, own.vocabulary, target.vocabulary, source=source)
+    return Seq2SeqCodec(own, target, settings, listed)
