@@ -145,7 +145,7 @@ async def _post(world: World, path: str) -> None:
 async def _put(source: Path, target: Path) -> None:
     """A file in place of another, at once."""
     again = target.with_suffix(".new")
-    await asyncio.to_thread(shutil.copy, source, again)
+    shutil.copy(source, again)
     again.replace(target)
 
 
@@ -257,7 +257,11 @@ def main() -> int:
         found["log"] = [line for line in log.read_text().splitlines() if not line.startswith("gatework: serving")][:40]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    good = not found["failed"] and abs(found["memory_mb"]["ratio"] - 1) <= FLAT and not any(found["left"].values())
+    good = (
+        not found["failed"]
+        and abs(found["memory_mb"]["ratio"] - 1) <= FLAT
+        and all(value <= 0 for value in found["left"].values())
+    )
     good = good and not found["log"] and found["exit_status"] == 0
     shown = {key: value for key, value in found.items() if key in ("failed", "failures", "memory_mb", "left", "log")}
     say(json.dumps(shown, indent=1, ensure_ascii=False))

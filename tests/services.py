@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+import language_models
+import seq2seqs
+from bundles import write_small
+from gatework.text.running import RunningCodec
+from taggers import tag_codec, write_tagger
+
 NEEDED = ("grpc", "starlette", "uvicorn", "httptools", "orjson", "prometheus_client", "websockets")
 
 
@@ -18,6 +24,17 @@ def need_extra():
     """Skip a module of tests where the extra `serve` is not installed."""
     for name in NEEDED:
         pytest.importorskip(name, reason=f"the extra `serve` is not installed: no {name}")
+
+
+def write_bundles(folder):
+    """Small bundles in a folder: their paths by kind."""
+    paths = {name: folder / f"{name}.gw" for name in ("classify", "tag", "lm", "translate")}
+    write_small(paths["classify"])
+    write_tagger(paths["tag"], codec=tag_codec(window=32))
+    language_models.write_model(paths["lm"])
+    words = RunningCodec(unit="word", tokens=["red", "green", "blue", "cat", "dog", "runs"])
+    seq2seqs.write_model(paths["translate"], words)
+    return paths
 
 
 @dataclass

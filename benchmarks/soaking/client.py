@@ -41,6 +41,8 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.used = time.monotonic()
+        self.ends = False
+        """Whether the service said that it closes it."""
 
     @classmethod
     async def open(cls, port: int) -> Connection:
@@ -64,7 +66,9 @@ class Connection:
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         self.used = time.monotonic()
         pairs = (line.partition(":") for line in lines[1:] if line)
-        return int(lines[0].split()[1]), {name.lower(): value.strip() for name, _, value in pairs}
+        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        self.ends = headers.get("connection") == "close"
+        return int(lines[0].split()[1]), headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The parts of a body that comes in parts."""
@@ -106,7 +110,7 @@ class Pool:
         except BaseException:
             one.kill()
             raise
-        if fresh:
+        if fresh or one.ends:
             one.close()
         else:
             self._free.append(one)

@@ -30,7 +30,7 @@ def make(rng: Random) -> tuple[str, bytes, bool]:
     payload = damaged(rng, payload) if rng.random() < 0.2 else payload
     whole, found = True, b""
     for number in range(rng.choice((1, 1, 1, 2, 3))):
-        own = {} if rng.random() < 0.5 else {
+        own = {} if rng.random() < 0.8 else {
             "fin": rng.random() < 0.7, "bits": rng.choice((0, 0, 0, 1, 2, 4)), "masked": rng.random() < 0.9,
             "opcode": rng.choice((0, 1, 1, 2, 3, 8, 9, 10, 15)),
         }  # fmt: skip

@@ -29,7 +29,7 @@ class Request(NamedTuple):
 def make(rng: Random) -> Request:
     """A request that is nearly right."""
     method, path, body, headers = _asked(rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         body = damaged(rng, body)
     if rng.random() < 0.12:
         packing = rng.choice(("gzip", "deflate", "br", "identity", "gzip, gzip", "", "\xff"))
@@ -57,10 +57,11 @@ def make(rng: Random) -> Request:
 
 def _asked(rng: Random) -> tuple[str, str, bytes, dict[str, str]]:
     """Method, path, body and headers."""
-    name = rng.choice((*MODELS, *MODELS, "nobody", "a/b", "%2e%2e", "%ff", "x" * 300))
+    name = rng.choice((*MODELS * 8, "nobody", "a/b", "%2e%2e", "%ff", "x" * 300))
     way = rng.random()
     if way < 0.7:
-        path = f"/v2/models/{name}{rng.choice(('', '', '/versions/1', '/versions/9', '/versions/%00'))}/infer"
+        version = rng.choices(("", "/versions/1", "/versions/9", "/versions/%00"), (40, 10, 1, 1))[0]
+        path = f"/v2/models/{name}{version}/infer"
         body, headers = _tensors(rng)
         return rng.choices(("POST", "GET", "PUT", "BREW"), (50, 1, 1, 1))[0], path, body, headers
     if way < 0.85:
@@ -104,7 +105,7 @@ def _tensors(rng: Random) -> tuple[bytes, dict[str, str]]:
         one["datatype"] = rng.choice(("FP16", "BF16", "UINT8", "BOOL", "FP64", "INT64", "BYTES"))
     if rng.random() < 0.1:
         one["shape"] = rng.choice(([0], [-1], [2**40], [2**20, 2**20], [], [1, 1], [1] * 9, [1.0], "1", [True]))
-    body = dumped(rng, changed(rng, whole) if rng.random() < 0.5 else whole)
+    body = dumped(rng, changed(rng, whole) if rng.random() < 0.35 else whole)
     if behind or rng.random() < 0.1:
         length = len(body) + (rng.randint(-9, 9) if rng.random() < 0.15 else 0)
         told = rng.choice(("-1", "0", "", "x", "1.0", "9" * 40, "\xb2", "+3")) if rng.random() < 0.05 else str(length)
@@ -117,7 +118,7 @@ def _outputs(rng: Random) -> list[Any]:
     names = ("label", "score", "scores", "answer", "tags", "text", "log_p", "x")
     return [
         {"name": rng.choice(names), "parameters": {"binary_data": rng.random() < 0.5}}
-        for _ in range(rng.choice((0, 0, 0, 1, 2)))
+        for _ in range(rng.choice((0, 0, 0, 0, 0, 0, 0, 1, 2)))
     ]
 
 

@@ -2,25 +2,13 @@
 
 import pytest
 
-import language_models
-import seq2seqs
-from bundles import write_small
-from gatework.text.running import RunningCodec
-from services import running
-from taggers import tag_codec, write_tagger
+from services import running, write_bundles
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """Paths of bundles by kind. Shared: leave them as they are."""
-    folder = tmp_path_factory.mktemp("served")
-    paths = {name: folder / f"{name}.gw" for name in ("classify", "tag", "lm", "translate")}
-    write_small(paths["classify"])
-    write_tagger(paths["tag"], codec=tag_codec(window=32))
-    language_models.write_model(paths["lm"])
-    words = RunningCodec(unit="word", tokens=["red", "green", "blue", "cat", "dog", "runs"])
-    seq2seqs.write_model(paths["translate"], words)
-    return paths
+    return write_bundles(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="session")

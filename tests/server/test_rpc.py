@@ -15,7 +15,7 @@ need_extra()
 import grpc  # noqa: E402
 
 from gatework.server import messages  # noqa: E402
-from gatework.server.wire import Field, WireError, decode, encode, varint  # noqa: E402
+from gatework.server.wire import MOST_FIELDS, Field, WireError, decode, encode, varint  # noqa: E402
 
 TEXTS = ["a great film", "", "the plot was dull 一只猫"]
 EVERY = (
@@ -54,6 +54,28 @@ def test_the_wire():
     ):
         with pytest.raises(WireError):
             decode(EVERY, bad)
+
+
+def test_many_packed_numbers():
+    rng = np.random.default_rng(4)
+    drawn = zip(rng.integers(-(2**63), 2**63, 500), rng.integers(0, 63, 500), strict=True)
+    values = [int(value) >> int(shift) for value, shift in drawn]
+    assert decode(EVERY, encode(EVERY, {"many": [*values, 0, -1, 2**63 - 1]}))["many"] == [*values, 0, -1, 2**63 - 1]
+    assert decode(EVERY, b"\x2a\xc8\x01" + b"\x01" * 200)["many"] == [1] * 200
+    for end in (b"\xff", b"\xff" * 11 + b"\x01"):
+        data = b"\x01" * 200 + end
+        with pytest.raises(WireError, match="does not end"):
+            decode(EVERY, b"\x2a" + varint(len(data)) + data)
+    with pytest.raises(WireError, match="are cut"):
+        decode(EVERY, b"\x32\x03abc")
+
+
+def test_a_message_of_too_many_fields():
+    inner = b"\x42\x02\x08\x01"
+    assert len(decode(EVERY, inner * (MOST_FIELDS // 2))["inner"]) == MOST_FIELDS // 2
+    for data in (inner * (MOST_FIELDS // 2 + 1), b"\x3a\x00" * (MOST_FIELDS + 1), b"\x78\x01" * (MOST_FIELDS + 1)):
+        with pytest.raises(WireError, match="more than 65,536 fields"):
+            decode(EVERY, data)
 
 
 def test_messages_are_those_of_protobuf():

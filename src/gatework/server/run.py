@@ -25,6 +25,7 @@ from gatework.core.errors import ConfigError
 from gatework.server.connection import Socket, protocol
 from gatework.server.gate import read_tokens
 from gatework.server.limits import Limits
+from gatework.server.memory import give_back_now_and_then
 from gatework.server.service import Service, make_service
 
 Say = Callable[[str], None]
@@ -160,12 +161,13 @@ async def _run(
             await rpc.stop(settings.drain)
 
     telling, ending = asyncio.create_task(tell()), asyncio.create_task(end())
+    tidying = asyncio.create_task(give_back_now_and_then())
     try:
         await server.serve(sockets=[listening])
         await ending
     finally:
-        telling.cancel()
-        ending.cancel()
+        for task in (telling, ending, tidying):
+            task.cancel()
         service.close()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ def from_bytes(name: str, datatype: Any, shape: Any, raw: bytes | memoryview) ->
 def from_json(name: str, datatype: Any, shape: Any, data: Any) -> Tensor:
     """A tensor from JSON, flat or nested. Raises Refusal 400: values of another type or number."""
     sizes = checked_shape(name, datatype, shape)
-    flat = list(_flat(data, len(sizes))) if isinstance(data, list) else [data]
+    flat = _flat(data, len(sizes)) if isinstance(data, list) else [data]
     if len(flat) != math.prod(sizes):
         raise _wrong_size(name, sizes, f"{math.prod(sizes)} values", f"{len(flat)}")
     if datatype == "BYTES":
@@ -86,8 +86,8 @@ def from_json(name: str, datatype: Any, shape: Any, data: Any) -> Tensor:
 
 def numbers_of(name: str, datatype: str, flat: Sequence[Any]) -> Array:
     """A flat array of a type from Python's values. Raises Refusal 400: one is of another type, or out of range."""
-    kinds = (bool,) if datatype == "BOOL" else (int, float) if datatype.startswith("FP") else (int,)
-    if not all(type(value) in kinds for value in flat):
+    kinds = {bool} if datatype == "BOOL" else {int, float} if datatype.startswith("FP") else {int}
+    if not set(map(type, flat)) <= kinds:
         raise Refusal(400, f"input {name[:60]!r}: a value is no {datatype}.")
     try:
         with np.errstate(over="raise"):
@@ -135,13 +135,13 @@ def _elements(name: str, raw: bytes, count: int) -> list[bytes]:
     return found
 
 
-def _flat(data: list[Any], depth: int) -> Iterator[Any]:
+def _flat(data: list[Any], depth: int) -> list[Any]:
     """Values of lists within lists, `depth` of them at most."""
-    for value in data:
-        if isinstance(value, list) and depth > 1:
-            yield from _flat(value, depth - 1)
-        else:
-            yield value
+    for _ in range(depth - 1):
+        if list not in map(type, data):
+            break
+        data = [value for one in data for value in (one if type(one) is list else (one,))]
+    return data
 
 
 def _wrong_size(name: str, sizes: Sequence[int], wanted: str, got: str) -> Refusal:

@@ -14,13 +14,23 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+MOST_FIELDS = 1 << 16
+"""Of a message with all that are in it: two bytes make one, and each takes memory of hundreds."""
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 _WIRE = {
     "bool": _VARINT, "int32": _VARINT, "int64": _VARINT, "uint32": _VARINT, "uint64": _VARINT, "enum": _VARINT,
     "double": _EIGHT, "float": _FOUR, "string": _BYTES, "bytes": _BYTES,
 }  # fmt: skip
 _FIXED = {"double": struct.Struct("<d"), "float": struct.Struct("<f")}
+_ARRAYS = {"double": "<f8", "float": "<f4"}
+_SIGNED = ("int32", "int64")
 _MASK = (1 << 64) - 1
+_SHORT = 64
+"""Bytes up to which Python's loop reads packed numbers as fast as NumPy."""
+_LONGEST = 10
+"""Bytes of a varint."""
 
 
 class WireError(ValueError):
@@ -62,10 +72,17 @@ def encode(message: Message, values: Mapping[str, Any]) -> bytes:
 
 def decode(message: Message, data: bytes | memoryview) -> dict[str, Any]:
     """The values of a message: every repeated field, and those others that were sent. Raises WireError."""
+    return _decoded(message, memoryview(data), [MOST_FIELDS])
+
+
+def _decoded(message: Message, view: memoryview, left: list[int]) -> dict[str, Any]:
+    """`left`: how many fields there may be still."""
     values: dict[str, Any] = {field.name: {} if field.entry else [] for field in message if field.repeated}
     known = {field.number: field for field in message}
-    view = memoryview(data)
     for number, wire, raw in _fields(view):
+        left[0] -= 1
+        if left[0] < 0:
+            raise WireError(f"more than {MOST_FIELDS:,} fields")
         field = known.get(number)
         if field is None:
             continue
@@ -73,14 +90,14 @@ def decode(message: Message, data: bytes | memoryview) -> dict[str, Any]:
         if wire != wanted and not (wire == _BYTES and field.repeated):
             raise WireError(f"field {number} has the type {wire}, not {wanted}")
         if not field.repeated:
-            values[field.name] = _value(field, raw)
+            values[field.name] = _value(field, raw, left)
         elif field.entry:
-            pair = _value(field, raw)
+            pair = _value(field, raw, left)
             values[field.name][pair.get("key", "")] = pair.get("value", {})
         elif wire == wanted:
-            values[field.name].append(_value(field, raw))
+            values[field.name].append(_value(field, raw, left))
         else:
-            values[field.name] += [_value(field, one) for one in _packed(wanted, raw)]
+            values[field.name] += _packed(field.kind, raw)
     return values
 
 
@@ -158,25 +175,52 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _packed(wire: int, raw: memoryview) -> Iterator[Any]:
+def _packed(kind: Any, raw: memoryview) -> list[Any]:
     """The elements of a packed field."""
-    if wire == _VARINT:
-        at = 0
-        while at < len(raw):
-            value, at = _varint(raw, at)
-            yield value
-        return
-    size = 8 if wire == _EIGHT else 4
-    if len(raw) % size:
-        raise WireError("numbers that are cut")
-    for at in range(0, len(raw), size):
-        yield raw[at : at + size]
+    if kind in _ARRAYS:
+        dtype = np.dtype(_ARRAYS[kind])
+        if len(raw) % dtype.itemsize:
+            raise WireError("numbers that are cut")
+        found: list[Any] = np.frombuffer(raw, dtype).tolist()
+        return found
+    values = _varints(raw) if len(raw) > _SHORT else _few_varints(raw)
+    if kind == "bool":
+        return [value != 0 for value in values]
+    return [_signed(value) for value in values] if kind in _SIGNED else values
 
 
-def _value(field: Field, raw: Any) -> Any:
+def _few_varints(raw: memoryview) -> list[int]:
+    """Numbers behind each other."""
+    found, at = [], 0
+    while at < len(raw):
+        value, at = _varint(raw, at)
+        found.append(value)
+    return found
+
+
+def _varints(raw: memoryview) -> list[int]:
+    """The same for many of them, a hundred times as fast."""
+    data_N = np.frombuffer(raw, np.uint8)
+    ends_E = np.flatnonzero(data_N < 0x80)
+    if not len(ends_E) or ends_E[-1] != len(data_N) - 1:
+        raise WireError("a number that does not end")
+    begins_E = np.append(0, ends_E[:-1] + 1)
+    sizes_E = ends_E - begins_E + 1
+    if sizes_E.max() > _LONGEST:
+        raise WireError("a number that does not end")
+    values_E = np.zeros(len(ends_E), np.uint64)
+    for place in range(sizes_E.max()):
+        longer = sizes_E > place
+        bits = data_N[begins_E[longer] + place].astype(np.uint64) & np.uint64(0x7F)
+        values_E[longer] |= bits << np.uint64(7 * place)
+    found: list[int] = values_E.tolist()
+    return found
+
+
+def _value(field: Field, raw: Any, left: list[int]) -> Any:
     kind = field.kind
     if isinstance(kind, tuple):
-        return decode(kind, raw)
+        return _decoded(kind, raw, left)
     reader = _READERS.get(kind)
     return reader(raw) if reader is not None else raw
 
