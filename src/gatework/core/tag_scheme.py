@@ -180,14 +180,16 @@ def from_inside(tags: Sequence[Tag], scheme: str) -> tuple[Tag, ...]:
 def spans(tags: Sequence[Tag]) -> list[Span]:
     """The spans of a sentence tagged in bioes, in order; what no scheme allows is read as `conlleval` does."""
     found: list[Span] = []
-    start = 0
-    for place, (before, tag, after) in enumerate(zip(("O", *tags[:-1]), tags, (*tags[1:], "O"), strict=True)):
-        mark, kind = split(tag or "O")
+    start, outside = 0, ("O", "")
+    parts = [split(tag) if tag else outside for tag in tags]
+    parts.append(outside)  # after the last, and before the first
+    for place in range(len(tags)):
+        mark, kind = parts[place]
         if mark == "O":
             continue
-        if _begins(*split(before or "O"), mark, kind):
+        if _begins(*parts[place - 1], mark, kind):
             start = place
-        if _ends(mark, kind, *split(after or "O")):
+        if _ends(mark, kind, *parts[place + 1]):
             found.append(Span(start, place + 1, kind))
     return found
 

@@ -7,8 +7,11 @@ its last into set 2 (E), between into set 1 (M), and a word of one token into se
 
 with z how often training holds the word, plus one. Words need not be segments: they overlap freely.
 
-A word is known by a 64-bit key, mixed from the 32-bit keys of its tokens as in `ngrams`, so that all places and lengths
-of a sentence are looked up together; the words themselves are not kept. Rows are numbered from 1 in the order of keys.
+A word is known by a 64-bit key, mixed from the 32-bit keys of its tokens as in `ngrams`; the words themselves are not
+kept. Rows are numbered from 1 in the order of keys. All places and lengths of a sentence are looked up together: the
+sum of n tokens from t on is a difference of running sums, in 64-bit integers that wrap, where P has an inverse:
+
+    s_n[t] = sum_j key[t+j] P^(n-1-j) = P^(t+n-1) (C[t+n] - C[t]),   C[i] = sum_{k<i} key[k] P^-k
 
 Bundle entries: `tokenizer/lexicon.u64`, the keys, rising, little-endian; `tokenizer/lexicon.f32`, z of each; the
 lengths there are stand in `tokenizer/codec.json`.
@@ -20,7 +23,7 @@ T tokens, R words of the lexicon, L words over a sentence, counted at each of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +34,7 @@ LONGEST = 16
 """Tokens of a word; longer ones are left out."""
 
 _P = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 _Q = np.uint64(0xD6E8FEB86659FD93)
 _29 = np.uint64(29)
 
@@ -70,19 +74,15 @@ class Lexicon:
 
     def words(self, keys_T: npt.NDArray[np.unsignedinteger]) -> Found:
         """The words in a sentence, from the keys of its tokens (T,); shorter ones first."""
-        starts: list[npt.NDArray[np.int64]] = []
-        sums: list[Keys] = []
-        for length, sums_T in _sums(keys_T, self.lengths):
-            sums.append(sums_T)
-            starts.append(np.arange(len(sums_T)) * (LONGEST + 1) + length)
-        if not sums or not len(self.keys_R):
+        length_L1 = np.array([one for one in self.lengths if one <= len(keys_T)], dtype=np.int64)[:, None]
+        if not len(length_L1) or not len(self.keys_R):
             nothing = np.empty(0, dtype=np.int64)
             return Found(nothing, nothing, nothing)
-        keys = _mixed(np.concatenate(sums))
-        rows = np.minimum(self.keys_R.searchsorted(keys), len(self.keys_R) - 1)
-        known = np.flatnonzero(self.keys_R[rows] == keys)
-        start_L, length_L = np.divmod(np.concatenate(starts)[known], LONGEST + 1)
-        return Found(start_L, length_L, rows[known])
+        keys_LT = _mixed(_sums(keys_T, length_L1))
+        rows_LT = np.minimum(self.keys_R.searchsorted(keys_LT), len(self.keys_R) - 1)
+        known_LT = (self.keys_R[rows_LT] == keys_LT) & (np.arange(len(keys_T)) + length_L1 <= len(keys_T))
+        place_W, start_W = known_LT.nonzero()
+        return Found(start_W, length_L1[place_W, 0], rows_LT[known_LT])
 
     def find(self, keys_T: npt.NDArray[np.unsignedinteger]) -> LexiconHits:
         """The words over each token of a sentence, from the keys of its tokens (T,)."""
@@ -108,19 +108,19 @@ class Lexicon:
 
 def word_key(keys_T: npt.NDArray[np.unsignedinteger]) -> int:
     """The key of a word, from the keys of its tokens (T,), at most LONGEST of them."""
-    [(_, sums)] = _sums(keys_T, (len(keys_T),))
-    return int(_mixed(sums)[0])
+    return int(_mixed(_sums(keys_T, np.array([[len(keys_T)]])))[0, 0])
 
 
-def _sums(keys_T: npt.NDArray[np.unsignedinteger], lengths: Sequence[int]) -> Iterator[tuple[int, Keys]]:
-    """For each length there is, a number of the tokens from every place on."""
+def _sums(keys_T: npt.NDArray[np.unsignedinteger], length_L1: npt.NDArray[np.int64]) -> Keys:
+    """For each length a number of the tokens from every place on, (L, T); past the sentence's end it means nothing."""
+    time = len(keys_T)
     first_T = keys_T.astype(np.uint64) + np.uint64(1)  # so that a token of key 0 counts
-    sums = first_T
-    for length in range(1, min(max(lengths, default=0), len(first_T)) + 1):
-        if length > 1:
-            sums = sums[:-1] * _P + first_T[length - 1 :]
-        if length in lengths:
-            yield length, sums
+    powers_T, inverses_T = (np.cumprod(np.full(time, base, dtype=np.uint64)) for base in (_P, _INVERSE))
+    running = np.zeros(time + 1, dtype=np.uint64)
+    np.cumsum(first_T * inverses_T, out=running[1:])  # of P^-(k+1), and so the powers begin with P^1
+    end_LT = np.minimum(np.arange(time) + length_L1, time)
+    sums: Keys = (running[end_LT] - running[:-1]) * powers_T[end_LT - 1]
+    return sums
 
 
 def _mixed(sums: Keys) -> Keys:

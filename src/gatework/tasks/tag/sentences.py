@@ -34,10 +34,10 @@ def cut(text: str, offsets: Offsets, *, stops: bool, lines: bool) -> Iterator[ra
         stops: whether signs that end a sentence count.
         lines: whether every line break counts.
     """
-    start = 0
+    start, break_ = 0, _LINE if lines else _BLANK_LINE
     for place in range(1, len(offsets)):
         gap = text[offsets[place - 1][1] : offsets[place][0]]
-        border = bool(gap) and ((_LINE if lines else _BLANK_LINE).search(gap) is not None)
+        border = bool(gap) and (break_.search(gap) is not None)
         if border or (stops and _ends(text, offsets, place, gap)):
             yield range(start, place)
             start = place
@@ -47,13 +47,14 @@ def cut(text: str, offsets: Offsets, *, stops: bool, lines: bool) -> Iterator[ra
 
 def _ends(text: str, offsets: Offsets, place: int, gap: str) -> bool:
     """Whether a sentence ends before the token at `place`."""
+    last = place - 1
+    sign = text[slice(*offsets[last])]
+    while last > 0 and sign in CLOSING:
+        last -= 1
+        sign = text[slice(*offsets[last])]
+    if sign not in STOPS:
+        return False
     following = text[slice(*offsets[place])]
     if following in STOPS or following in CLOSING:
-        return False
-    last = place - 1
-    while last > 0 and text[slice(*offsets[last])] in CLOSING:
-        last -= 1
-    sign = text[slice(*offsets[last])]
-    if sign not in STOPS:
         return False
     return sign in WIDE or (bool(gap) and not following[0].islower())
