@@ -39,6 +39,25 @@ def test_a_text_comes_back(case):
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_the_first_tokens_are_cut_alone(case, monkeypatch):
+    codec = fitted(case)
+    for text in (TEXT, ODD, "thecat" * 40 + " " + ODD, ""):
+        whole = codec.surfaces(text)
+        assert len(whole) == len(codec.encode(text))
+        for most in (0, 1, 5, 48, 50, 10**6):
+            assert codec.surfaces(text, most) == whole[:most]
+    if codec.subwords is None:
+        return
+    runs: list[str] = []
+    split = codec.subwords.split
+    monkeypatch.setattr(codec.subwords, "split", lambda run: runs.append(run) or split(run))
+    for text in ("xylophone" * 999, " unseen words" * 999):
+        runs.clear()
+        codec.surfaces(text, 7)
+        assert len(runs) <= 7
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_any_text_can_be_read(case):
     codec = fitted(case)
     ids = codec.encode(ODD)

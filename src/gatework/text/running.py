@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,13 +180,18 @@ class RunningCodec:
         text = b"".join([raw[index] for index in np.asarray(ids, dtype=np.int64).tolist()]).decode("utf-8", "replace")
         return text.replace("\n ", "\n").removeprefix(" ") if self.spaced else text
 
-    def surfaces(self, text: str) -> list[str]:
-        """What each token of `encode` is in the text: of words and characters also where they are unknown."""
+    def surfaces(self, text: str, most: int | None = None) -> list[str]:
+        """What each token of `encode` is in the text, of at most that many: of words and characters also where they are
+        unknown. No more is cut than is wanted."""
         if self.unit == "word":
-            return _WORD.findall(text)
+            return [found[0] for found in islice(_WORD.finditer(text), most)]
         if self.unit == "char" and not self._bytes:
-            return list(_folded(text, lowercase=self.lowercase, fold_width=self.fold_width))
-        return [self.raw[index].decode("utf-8", "replace") for index in self.encode(text).tolist()]
+            return list(self.fold(text)[:most])
+        if self.unit == "char":
+            ids: Iterable[int] = self._characters(self.fold(text)[:most]).tolist()
+        else:
+            ids = (one for chunk in _CHUNK.finditer(self.fold(text)) for one in self._cut(chunk[0]))
+        return [self.raw[index].decode("utf-8", "replace") for index in islice(ids, most)]
 
     def _characters(self, text: str) -> IntArray:
         codes_T = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
@@ -204,6 +210,13 @@ class RunningCodec:
         """A token, or the bytes it is made of where it is unknown."""
         index = self._ids.get(token, UNKNOWN)
         return (index,) if index != UNKNOWN else tuple(self._bytes[value] for value in token.encode())
+
+    def _cut(self, chunk: str) -> Iterable[int]:
+        """`_chunk`, no further than it is looked at."""
+        if len(chunk) <= LONGEST_RUN:
+            return self._chunk(chunk)
+        assert self.subwords is not None  # units with chunks have a model
+        return (one for piece in _pieces(self.subwords, chunk) for one in self._spelt(piece))
 
     def _chunk(self, chunk: str) -> tuple[int, ...]:
         found = self._cache.get(chunk)
@@ -280,10 +293,14 @@ def _marked(chunk: str) -> list[str]:
     return [run[start : start + LONGEST_RUN] for start in range(0, len(run), LONGEST_RUN)]
 
 
-def _pieces(subwords: Subwords, chunk: str) -> list[str]:
+def _pieces(subwords: Subwords, chunk: str) -> Iterator[str]:
     """The pieces of a chunk, as they stand in the text; what the model does not know may be among them."""
     runs = _marked(chunk)
-    return [piece.replace(MARK, " ") for run in runs for piece in subwords.split(run)] if runs else [chunk]
+    if not runs:
+        yield chunk
+    for run in runs:
+        for piece in subwords.split(run):
+            yield piece.replace(MARK, " ")
 
 
 def _count(texts: Iterable[str], unit: str) -> Counter[str]:

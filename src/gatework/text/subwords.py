@@ -33,6 +33,8 @@ LONGEST_LINE = 256
 """Runs of a line that a trainer reads."""
 
 _UNKNOWN = "<unk>"
+_NEITHER = None, False
+"""No piece, and no beginning of one."""
 _CLUSTER = re.compile(rf"(?s).[{MARKS}]*")
 
 
@@ -83,18 +85,24 @@ class Unigram(Subwords):
     def __init__(self, pieces: Sequence[str], scores: Sequence[float]) -> None:
         self._scores = dict(zip(pieces, scores, strict=True))
         self.pieces = frozenset(pieces)
-        self._longest = max(map(len, pieces), default=1)
+        # Beginnings of longer pieces: a run that is none of them goes on in no piece.
+        begun = {piece[:length] for piece in pieces for length in range(1, len(piece))}
+        self._known: dict[str, tuple[float | None, bool]] = {
+            piece: (self._scores.get(piece), piece in begun) for piece in begun.union(pieces)
+        }
         self._unknown = min(scores, default=0.0) - self._PENALTY
 
     def split(self, run: str) -> list[str]:
         end = len(run)
         best = [0.0] + [-math.inf] * end
         start = [-1] * (end + 1)
-        scores = self._scores
+        scores, known = self._scores, self._known
         for at in range(end):
             base = best[at]
-            for stop in range(at + 1, min(end, at + self._longest) + 1):
-                score = scores.get(run[at:stop])
+            stop, goes_on = at, True
+            while goes_on and stop < end:
+                stop += 1
+                score, goes_on = known.get(run[at:stop], _NEITHER)
                 if score is not None and (start[stop] < 0 or base + score > best[stop]):
                     best[stop], start[stop] = base + score, at
             if run[at] not in scores and (start[at + 1] < 0 or base + self._unknown > best[at + 1]):

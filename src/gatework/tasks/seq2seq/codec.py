@@ -145,7 +145,7 @@ class Seq2SeqCodec(Codec):
         if source.by_ids:
             surfaces = [self.source.raw[one].decode("utf-8", "replace") for one in source.tokens[:-1].tolist()]
         else:
-            surfaces = self.source.surfaces(source.text)[: len(source.tokens) - 1]
+            surfaces = self.source.surfaces(source.text, len(source.tokens) - 1)
         return (*(surface.strip(" ") or surface for surface in surfaces), "")
 
     def collate(self, encoded: Sequence[Any]) -> list[npt.NDArray[np.int32]]:
