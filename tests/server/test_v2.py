@@ -229,3 +229,20 @@ def test_loading_and_unloading(small, tmp_path):
         own = {"parameters": {"config": "{}", "file:1/model.gw": "eA=="}}
         assert "not taken" in service.post("/v2/repository/models/tag/load", own).error
         assert [one["name"] for one in service.post("/v2/repository/index", {"ready": True}).json] == ["classify"]
+
+
+def test_a_method_that_is_not_there_names_those_that_are(everything):
+    for method, path, allowed in (
+        ("POST", "/health/live", {"GET", "HEAD"}),
+        ("GET", "/v1/models/classify/predict", {"POST"}),
+        ("GET", "/v2/models/classify/infer", {"POST"}),
+        ("POST", "/v2/models/lm/sequences/1/state", {"GET", "HEAD", "PUT", "DELETE"}),
+        ("PUT", "/v2/repository/models/lm/load", {"POST"}),
+    ):
+        reply = everything.ask(method, path)
+        assert (reply.status, set(reply.headers["allow"].split(", "))) == (405, allowed), path
+
+
+def test_settings_of_a_model_that_is_not_there(everything):
+    assert everything.get("/v2/models/nobody/trace/setting").status == 404
+    assert everything.post("/v2/models/lm/trace/setting", {"trace_level": ["OFF"]}).json == {"trace_level": ["OFF"]}

@@ -138,21 +138,25 @@ def _protocol() -> dict[str, Any]:
     )
     settings = {
         "get": _call("Settings that are not kept.", anything),
-        "post": _call("Settings, echoed and not kept.", anything, body=anything),
+        "post": _call("Settings, echoed and not kept.", anything, body=anything, bodiless=True),
     }
+    unknown = {"404": settings["post"]["responses"]["400"]}
     states: Schema = {"type": "array", "items": anything}
     paths: dict[str, Any] = {
         "/v2": {"get": _call("Name, version, extensions.", anything)},
         "/v2/health/live": {"get": _call("Whether the process answers.", anything, open_=True)},
         "/v2/health/ready": {"get": _call("Whether it takes requests.", anything, open_=True, failing=("503",))},
         "/v2/models/stats": {"get": _call("How often models answered.", anything)},
-        "/v2/repository/index": {"post": _call("Models that are or may be loaded.", states, body=anything)},
+        "/v2/repository/index": {
+            "post": _call("Models that are or may be loaded.", states, body=anything, bodiless=True)
+        },
         "/v2/systemsharedmemory/status": {"get": _call("None.", states)},
         "/v2/cudasharedmemory/status": {"get": _call("None.", states)},
         "/v2/logging": settings,
         "/v2/trace/setting": settings,
         "/v2/models/{name}/trace/setting": {
-            method: call | {"parameters": _parameters("name")} for method, call in settings.items()
+            method: call | {"parameters": _parameters("name"), "responses": call["responses"] | unknown}
+            for method, call in settings.items()
         },
     }
     identity = {"parameters": _parameters("name", "identity")}
@@ -166,7 +170,7 @@ def _protocol() -> dict[str, Any]:
         "delete": _call("Forget a sequence.", anything, named=True) | identity,
     }
     for what in ("load", "unload"):
-        call = _call(f"{what.capitalize()} a model.", anything, body=anything, named=True)
+        call = _call(f"{what.capitalize()} a model.", anything, body=anything, named=True, bodiless=True)
         paths[f"/v2/repository/models/{{name}}/{what}"] = {"post": call}
     for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         own = {"parameters": _parameters("name", *(["version"] if "version" in path else []))}
@@ -195,7 +199,9 @@ def _call(
     open_: bool = False,
     failing: tuple[str, ...] = (),
     media: str = "application/json",
+    bodiless: bool = False,
 ) -> dict[str, Any]:
+    """`bodiless`: the body may be left out."""
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     statuses = list(failing) if open_ else ["401", "403"]
     statuses += ["404"] if named else []
@@ -208,5 +214,5 @@ def _call(
     if named:
         call["parameters"] = _parameters("name")
     if body is not None:
-        call["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        call["requestBody"] = {"required": not bodiless, "content": {"application/json": {"schema": body}}}
     return call if open_ else call | {"security": [{"token": []}, {}]}

@@ -18,9 +18,10 @@ BUSY = (429, 503)
 class Refusal(Exception):
     """Raised anywhere below a request; what speaks to the client turns it into its protocol's error."""
 
-    def __init__(self, status: int, message: str, *, retry_after: int = 1) -> None:
+    def __init__(self, status: int, message: str, *, retry_after: int = 1, allow: str = "") -> None:
+        """`allow`: the methods that there are, of a path that lacks the one asked for."""
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.allow = status, message, allow
         self.retry_after = retry_after if status in BUSY else None
 
 

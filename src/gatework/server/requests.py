@@ -184,6 +184,8 @@ async def send_refusal(send: Send, refusal: Refusal) -> None:
     more = [] if refusal.retry_after is None else [(b"retry-after", b"%d" % refusal.retry_after)]
     if refusal.status == 401:
         more = [(b"www-authenticate", b"Bearer")]
+    if refusal.allow:
+        more = [*more, (b"allow", refusal.allow.encode("latin-1"))]
     if refusal.status in (408, 413):
         more = [*more, (b"connection", b"close")]  # what is left of the body is not read
     await send_json(send, {"error": refusal.message}, refusal.status, more)

@@ -228,7 +228,8 @@ class Service:
 
 def _refusal(error: Exception, scope: Scope) -> Refusal:
     if isinstance(error, HTTPException):
-        return Refusal(error.status_code, f"{error.detail}: {scope['method']} {scope['path'][:200]}")
+        allow = (error.headers or {}).get("Allow", "")
+        return Refusal(error.status_code, f"{error.detail}: {scope['method']} {scope['path'][:200]}", allow=allow)
     return refusal_of(error)
 
 

@@ -87,7 +87,7 @@ class V1:
         """One model, with what `gatework info` tells."""
         name = request.path_params["name"]
         if name.rpartition("/")[2] in ACTIONS:
-            raise Refusal(405, f"{request.url.path[:200]} takes POST.")
+            raise Refusal(405, f"{request.url.path[:200]} takes POST.", allow="POST")
         served = self._registry.get(name)
         info = {name: value for name, value in served.model.info().items() if name != "path"}
         return _json(served.to_dict() | {"info": info})

@@ -138,14 +138,9 @@ class V2:
             Route("/v2/cudasharedmemory/status", self.no_regions),
             Route("/v2/logging", self.no_settings, methods=["GET", "POST"]),
             Route("/v2/trace/setting", self.no_settings, methods=["GET", "POST"]),
-            Route(f"{MODEL}/trace/setting", self.no_settings, methods=["GET", "POST"]),
+            Route(f"{MODEL}/trace/setting", self.no_settings_of, methods=["GET", "POST"]),
         ]
-        state = f"{MODEL}/sequences/{{identity}}/state"
-        found += [
-            Route(state, self.get_state),
-            Route(state, self.put_state, methods=["PUT"]),
-            Route(state, self.delete_state, methods=["DELETE"]),
-        ]
+        found.append(Route(f"{MODEL}/sequences/{{identity}}/state", self.state, methods=["GET", "PUT", "DELETE"]))
         for path in (with_version, MODEL):
             found += [
                 Route(f"{path}/infer", self.infer, methods=post),
@@ -171,6 +166,8 @@ class V2:
 
     async def model(self, request: Request) -> Response:
         """The metadata of a model."""
+        if request.path_params["name"].endswith("/infer"):
+            raise Refusal(405, f"{request.url.path[:200]} takes POST.", allow="POST")
         return _json(metadata(self._served(request)))
 
     async def model_ready(self, request: Request) -> Response:
@@ -220,22 +217,18 @@ class V2:
         response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
         return response
 
-    async def get_state(self, request: Request) -> Response:
-        """The state of a sequence as bytes."""
-        data = await self._sequences.get(self._served(request), request.path_params["identity"])
-        return Response(data, media_type="application/octet-stream")
-
-    async def put_state(self, request: Request) -> Response:
-        """Begin a sequence with a state."""
-        place = place_of({"sequence_id": request.path_params["identity"]})
-        assert place is not None  # a path has no empty part
-        await self._sequences.put(self._served(request), place.identity, request.scope["state"]["body"])
-        return _json({})
-
-    async def delete_state(self, request: Request) -> Response:
-        """Forget a sequence."""
-        self._sequences.delete(self._served(request), request.path_params["identity"])
-        return _json({})
+    async def state(self, request: Request) -> Response:
+        """The state of a sequence as bytes; a sequence begun with one; a sequence forgotten."""
+        served, identity = self._served(request), request.path_params["identity"]
+        if request.method == "PUT":
+            place = place_of({"sequence_id": identity})
+            assert place is not None  # a path has no empty part
+            await self._sequences.put(served, place.identity, request.scope["state"]["body"])
+            return _json({})
+        if request.method == "DELETE":
+            self._sequences.delete(served, identity)
+            return _json({})
+        return Response(await self._sequences.get(served, identity), media_type="application/octet-stream")
 
     async def no_regions(self, request: Request) -> Response:
         """Shared memory: none is registered, nor can be."""
@@ -245,6 +238,11 @@ class V2:
         """Settings of traces and logs: what was sent, which changes nothing."""
         body = request.scope["state"]["body"]
         return _json(parsed(body) if body else {})
+
+    async def no_settings_of(self, request: Request) -> Response:
+        """The same of a model. Raises Refusal 404: it is not loaded."""
+        self._served(request)
+        return await self.no_settings(request)
 
     def _served(self, request: Request) -> Served:
         return self._registry.get(request.path_params["name"], request.path_params.get("version"))
