@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 
+import seq2seqs
 from gatework.explain import explain
 from gatework.runtime import load
+from gatework.tasks.seq2seq import Settings
+from gatework.text.running import RunningCodec
 from services import need_extra, running
 
 need_extra()
@@ -18,7 +21,16 @@ def test_the_page_and_all_it_names_are_there(everything):
     page = everything.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    for name in ("page.css", "page.js", "asking.js", "views.js", "words.js", "explain.css", "explain.js"):
+    for name in (
+        "page.css",
+        "page.js",
+        "asking.js",
+        "dialogue.js",
+        "views.js",
+        "words.js",
+        "explain.css",
+        "explain.js",
+    ):
         got = everything.get(f"/page/{name}")
         assert got.status == 200
         again = everything.get(f"/page/{name}", headers={"if-none-match": got.headers["etag"]})
@@ -147,6 +159,94 @@ def test_a_translator_shows_where_it_looked(everything, visit):
     page.click("#why summary")
     page.wait_for_selector("#explanation canvas")
     assert "looked" in page.inner_text("#explanation h3 >> nth=0")
+
+
+@pytest.fixture(scope="module")
+def writers(tmp_path_factory):
+    """A service of the tasks that write from sources, and its bundles; `deaf` reads one message, no dialogue."""
+    folder = tmp_path_factory.mktemp("writers")
+    words = RunningCodec(unit="word", tokens=["red", "green", "blue", "cat", "dog", "runs"])
+    tasks = {"summarize": 0, "transduce": 0, "reply": 3}
+    paths = {name: folder / f"{name}.gw" for name in (*tasks, "deaf")}
+    for name, path in paths.items():
+        settings = Settings(beams=3, max_ratio=1.0, context=tasks.get(name, 0))
+        seq2seqs.write_model(path, words, task=name if name in tasks else "reply", settings=settings)
+    with running(paths.values()) as service:
+        yield service, paths
+
+
+@pytest.mark.parametrize("name", ["summarize", "transduce"])
+def test_what_is_written_from_a_source_comes_as_one_types(writers, visit, name):
+    service, paths = writers
+    page = visit(service, name)
+    page.fill("#text", "red cat runs")
+    page.wait_for_selector("#answer .written")
+    assert page.inner_text("#answer .written") == load(paths[name]).predict("red cat runs").text.strip()
+    assert name in page.inner_text("#about")
+    page.click("#why summary")
+    page.wait_for_selector("#explanation canvas")
+
+
+def turns(page, count):
+    """The bubbles of a dialogue, once there are so many and none is awaited."""
+    page.wait_for_function("count => document.querySelectorAll('.turn:not(.waits)').length === count", arg=count)
+    return [text.partition(": ")[2] for text in page.locator(".turn").all_text_contents()]
+
+
+@pytest.mark.parametrize("name", ["reply", "deaf"])
+def test_a_dialogue_goes_on_turn_by_turn(writers, visit, name):
+    service, paths = writers
+    page, model = visit(service, name), load(paths[name])
+    assert page.inner_text("#answer") == "Say something."
+    options = {"temperature": 0.8, "seed": 3}
+    page.fill("input[name=seed]", "3")
+    page.fill("#text", " red cat ")
+    page.keyboard.press("Enter")
+    first = model.predict("red cat", **options).text
+    assert turns(page, 2) == ["red cat", first or "(nothing)"]
+    assert page.input_value("#text") == ""
+    page.fill("#text", "blue")
+    page.keyboard.press("Shift+Enter")
+    assert page.input_value("#text") == "blue\n"
+    page.click("text=Send")
+    heard = ["red cat", first, "blue"] if name == "reply" else "blue"
+    second = model.predict_batch([heard], **options)[0].text
+    assert turns(page, 4) == ["red cat", first or "(nothing)", "blue", second or "(nothing)"]
+    page.click("#why summary")
+    page.wait_for_selector("#explanation canvas")
+    page.fill("input[name=seed]", "8")
+    page.click("text=Another reply")
+    other = model.predict_batch([heard], **options | {"seed": 8})[0].text
+    page.wait_for_function("text => document.querySelector('.turn:last-child').textContent.endsWith(text)", arg=other)
+    assert len(turns(page, 4)) == 4
+    assert '"blue"' in page.text_content("#curl")
+    page.click("text=New dialogue")
+    assert page.inner_text("#answer") == "Say something."
+
+
+def test_a_turn_that_fails_is_taken_back(writers, visit):
+    page = visit(writers[0], "reply", may_fail=(422,))
+    page.fill("input[name=temperature]", "-1")
+    page.fill("#text", "red")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#error:not([hidden])")
+    assert "temperature" in page.inner_text("#error")
+    assert page.input_value("#text") == "red"
+    assert page.locator(".turn").count() == 0
+    page.fill("input[name=temperature]", "")
+    page.click("#language")
+    page.click("text=发送")
+    assert turns(page, 2)[0] == "red"
+    page.select_option("#model", "summarize")
+    assert page.locator(".turn").count() == 0
+
+
+def test_kinds_of_spans_are_told_not_tags(everything, visit):
+    page = visit(everything, "tag")
+    labels = everything.get("/v1/models/tag").json["labels"]
+    assert any(label.startswith("B-") for label in labels)
+    kinds = {label[2:] for label in labels if label != "O"}
+    assert set(page.inner_text("#about").rpartition(" · ")[2].split(", ")) == kinds
 
 
 def test_both_languages_and_small_screens(everything, visit):

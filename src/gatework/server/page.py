@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-OWN = ("index.html", "page.css", "page.js", "asking.js", "views.js", "words.js")
+OWN = ("index.html", "page.css", "page.js", "asking.js", "dialogue.js", "views.js", "words.js")
 SHARED = ("explain.css", "explain.js")
 """Of `gatework.explain`: what its pages are drawn with."""
 POLICY = (

@@ -71,7 +71,10 @@ class Served:
         """What `/v1/models` tells of it."""
         model = self.model
         values: dict[str, Any] = {"name": self.name, "version": self.version, "task": model.task, "kind": self.kind}
-        return values | {"labels": list(model.labels), "bytes": model.bundle.nbytes, "state": "READY"}
+        values |= {"labels": list(model.labels), "bytes": model.bundle.nbytes, "state": "READY"}
+        if model.task == "reply":  # the turns of a dialogue that it reads, 0 for one message alone
+            values["turns"] = model.bundle.config["decode"]["context"]
+        return values
 
 
 class Registry:

@@ -94,9 +94,11 @@ function surprise(root, data, words) {
 
 function alignment(root, data, words) {
   element(root, "h3", words.looked);
-  const named = (tokens) => tokens.map((token, place) => token.trim() || (place < tokens.length - 1 ? "␣" : `⏎ ${words.end}`));
-  heat(root, data.weights, named(data.source), named(data.written), { low: 0, high: 1 });
+  heat(root, data.weights, named(data.source, words), named(data.written, words), { low: 0, high: 1 });
 }
+
+// Tokens as they are written beside a map; the empty one is the end of a source or of what was written.
+const named = (tokens, words) => tokens.map((token) => token.trim() || (token ? "␣" : `⏎ ${words.end}`));
 
 function gates(root, data, words) {
   element(root, "h3", words.gates);
@@ -114,7 +116,7 @@ function gates(root, data, words) {
     const one = data.layers[Number(layer.value)], rows = one.values[what.value];
     const most = SIGNED.has(what.value) || data.cell.startsWith("rnn") ? Math.max(...rows.flat().map(Math.abs), 1e-3) : 0;
     place.replaceChildren();
-    heat(place, rows, data.tokens.map((token) => token.trim() || "␣"), one.units.map((unit) => `${words.unit} ${unit}`),
+    heat(place, rows, named(data.tokens, words), one.units.map((unit) => `${words.unit} ${unit}`),
       { low: -most, high: most || 1, small: true });
     note(place, `${data.cell}: ${one.units.length} ${words.units}`);
   };

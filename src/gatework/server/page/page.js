@@ -1,30 +1,39 @@
 // The page of a service: choose a model, type, see its answer and why. Plain modules; nothing comes from elsewhere.
 
 import { ask, events, Refused, setToken } from "./asking.js";
+import { Dialogue } from "./dialogue.js";
 import { renderExplanation } from "./explain.js";
-import { element, OPTIONS, read, VIEWS } from "./views.js";
+import { element, kindsOf, OPTIONS, read, viewOf } from "./views.js";
 import { WORDS } from "./words.js";
 
-const LIVE_MS = 60, WHY_MS = 350, WHY_TOKENS = 96;
+const LIVE_MS = 60, WHY_MS = 350, WHY_TOKENS = 96, SHOWN = 12;
 const at = (id) => document.getElementById(id);
 const state = { models: [], model: null, written: "", language: localStorage.getItem("language") || browserLanguage(), turn: 0 };
+const dialogue = new Dialogue(at("answer"));
 let running = null, typed = 0, wondered = 0;
 
 function browserLanguage() { return navigator.language.startsWith("zh") ? "zh" : "en"; }
 const words = () => WORDS[state.language];
-const view = () => VIEWS[state.model.kind];
+const view = () => viewOf(state.model);
 const path = (action) => `v1/models/${state.model.name.split("/").map(encodeURIComponent).join("/")}/${action}`;
 
-// What would be asked now: the action and its body.
-function request() {
+// What would be asked now, of a dialogue with these turns: the action and its body.
+function request(turns = asked()) {
   const given = {};
   for (const input of at("options").querySelectorAll("input")) {
     const value = read(OPTIONS[input.name].kind, input.value);
     if (value !== undefined) given[input.name] = value;
   }
-  const text = at("text").value;
-  const asked = state.model.task === "reply" ? text.split("\n").filter(Boolean) : text;
-  return view().request(asked, given);
+  return view().request(view().turns ? turns : at("text").value, given, state.model);
+}
+
+// The turns up to the message that is written, or to the last one that was sent.
+const asked = () => (said().length ? [...dialogue.turns, ...said()] : dialogue.turns.slice(0, -1));
+
+// The message that is written, as the turns it would add.
+function said() {
+  const text = at("text").value.trim();
+  return text ? [text] : [];
 }
 
 function fail(error) {
@@ -37,6 +46,7 @@ function fail(error) {
 // Ask at once; an answer to what was typed before is dropped.
 async function answer() {
   if (!state.model) return;
+  if (view().turns) { await say(); return; }
   running?.abort();
   running = new AbortController();
   state.written = "";
@@ -62,6 +72,53 @@ async function answer() {
     }
     wonder();
   } catch (error) { if (turn === state.turn) fail(error); }
+}
+
+// A turn of a dialogue; `again` asks for another reply to the last one. What failed is taken back.
+async function say(again = false) {
+  const message = said(), draft = at("text").value, before = dialogue.turns;
+  if (running || !(again ? before : message).length) return;
+  const turn = ++state.turn;
+  dialogue.turns = again ? before.slice(0, -1) : [...before, ...message];
+  const [action, body] = request(dialogue.turns);
+  if (!again) at("text").value = "";
+  running = new AbortController();
+  at("error").hidden = true;
+  dialogue.draw(words(), true);
+  buttons(true);
+  try {
+    const { data, ms } = await ask(path(action), body, running.signal);
+    if (turn !== state.turn) return;
+    dialogue.turns = [...dialogue.turns, data.answer.text];
+    at("status").textContent = `${ms.toFixed(1)} ${words().ms}`;
+    wonder();
+  } catch (error) {
+    if (turn !== state.turn) return;
+    dialogue.turns = before;
+    if (!again) at("text").value = draft;
+    fail(error);
+  } finally {
+    if (turn === state.turn) {
+      running = null;
+      dialogue.draw(words());
+      buttons(false);
+      code();
+    }
+  }
+}
+
+function forget() {
+  running?.abort();
+  running = null;
+  state.turn++;
+  dialogue.turns = [];
+  at("status").textContent = "";
+  at("error").hidden = true;
+  at("explanation").replaceChildren();
+  dialogue.draw(words());
+  buttons(false);
+  code();
+  at("text").focus();
 }
 
 // What a language model writes, as it comes.
@@ -91,10 +148,13 @@ function wonder() {
 }
 
 async function explain() {
-  const turn = state.turn, text = at("text").value + state.written;
-  if (!text.trim() || !state.model) { at("explanation").replaceChildren(); return; }
+  const turn = state.turn;
+  if (!state.model) return;
   try {
+    const text = view().turns ? view().read(dialogue.turns.slice(0, -1), state.model) : at("text").value + state.written;
+    if (!text.trim()) { at("explanation").replaceChildren(); return; }
     const { data } = await ask(path("explain"), { text, limit: WHY_TOKENS });
+    if (view().turns) data.alignment = null;  // of the likeliest reply, where the one shown was drawn
     if (turn === state.turn) renderExplanation(at("explanation"), data, state.language, false);
   } catch (error) { if (turn === state.turn) fail(error); }
 }
@@ -114,14 +174,19 @@ function code() {
 function buttons(busy) {
   at("actions").replaceChildren();
   if (view().live) return;
+  const stop = () => { running.abort(); if (!view().turns) buttons(false); };
   const filling = at("text").value.includes(view().gap || "\0");
-  const button = element(at("actions"), "button", words()[busy ? "stop" : filling ? "fill" : "write"], "main");
-  button.type = "button";
-  button.onclick = () => {
-    if (!busy) { answer(); return; }
-    running.abort();
-    buttons(false);
-  };
+  if (busy) button("stop", stop, "main");
+  else button(view().turns ? "send" : filling ? "fill" : "write", answer, "main");
+  if (busy || !view().turns || !dialogue.turns.length) return;
+  button("again", () => say(true));
+  button("fresh", forget);
+}
+
+function button(word, work, className = "") {
+  const made = element(at("actions"), "button", words()[word], className);
+  made.type = "button";
+  made.onclick = work;
 }
 
 // Everything that depends on the model and the language.
@@ -132,9 +197,12 @@ function draw() {
   at("language").textContent = words().other;
   const model = state.model;
   if (!model) { fail(new Refused(0, words().no_model)); return; }
-  at("text-label").textContent = words()[model.task === "reply" ? "dialogue" : view().label];
+  const kinds = kindsOf(model);
+  at("text-label").textContent = words()[view().label];
+  at("text").rows = view().turns ? 2 : 5;
+  at("answer").parentElement.classList.toggle("turns", Boolean(view().turns));
   at("about").textContent = `${model.name} · ${model.task} · ${(model.bytes / 1e6).toFixed(2)} MB ${words().bytes}`
-    + (model.labels.length ? ` · ${model.labels.slice(0, 8).join(", ")}${model.labels.length > 8 ? " …" : ""}` : "");
+    + (kinds.length ? ` · ${kinds.slice(0, SHOWN).join(", ")}${kinds.length > SHOWN ? ` … (${kinds.length})` : ""}` : "");
   const kept = Object.fromEntries([...at("options").querySelectorAll("input")].map((input) => [input.name, input.value]));
   at("options").replaceChildren();
   for (const name of view().options) {
@@ -146,7 +214,8 @@ function draw() {
     input.inputMode = kind === "whole" ? "numeric" : kind === "number" ? "decimal" : "text";
     input.oninput = change;
   }
-  buttons(false);
+  if (view().turns) dialogue.draw(words(), Boolean(running));
+  buttons(Boolean(view().turns && running));
   code();
 }
 
@@ -154,7 +223,7 @@ function change() {
   clearTimeout(typed);
   if (!state.model) return;
   if (view().live) typed = setTimeout(answer, LIVE_MS);
-  else { state.written = ""; buttons(false); code(); wonder(); }
+  else { state.written = ""; buttons(Boolean(view().turns && running)); code(); if (!view().turns) wonder(); }
 }
 
 async function start() {
@@ -173,13 +242,20 @@ async function start() {
 
 at("text").oninput = change;
 at("asking").onsubmit = (event) => { event.preventDefault(); answer(); };
-at("text").onkeydown = (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) answer(); };
+at("text").onkeydown = (event) => {
+  if (event.key !== "Enter" || event.isComposing || !state.model) return;
+  if (!(event.ctrlKey || event.metaKey) && (event.shiftKey || !view().turns)) return;
+  event.preventDefault();
+  answer();
+};
 at("model").onchange = () => {
   state.model = state.models.find((model) => model.name === at("model").value);
   history.replaceState(null, "", `#${encodeURIComponent(state.model.name)}`);
   running?.abort();
+  running = null;
   state.turn++;
   state.written = "";
+  dialogue.turns = [];
   for (const id of ["answer", "explanation"]) at(id).replaceChildren();
   at("status").textContent = "";
   draw();

@@ -1,5 +1,6 @@
 // What is asked of each kind of model, and how its answer is shown. A view has: `label` of the text, `options` it lets
-// people set, `live` (asked while one types), `request(text, options)` and `show(place, data, words, text)`.
+// people set, `live` (asked while one types), `request(text, options)` and `show(place, data, words, text)`. That of a task
+// comes before that of its kind; one with `turns` is a dialogue, whose request has turns for a text.
 
 const HUES = [210, 25, 140, 290, 50, 330, 175, 250, 95, 0];
 
@@ -87,7 +88,19 @@ const lm = {
   },
 };
 
-export const VIEWS = { classify, tag, seq2seq, lm };
+const reply = {
+  label: "message", live: false, turns: true, options: ["temperature", "top_p", "seed"],
+  request: (turns, options, model) => ["predict", { text: model.turns ? turns : turns.at(-1) || "", options }],
+  read: (turns, model) => turns.slice(-(model.turns || 1)).join("\n"),  // what it has read of a dialogue
+};
+
+export const viewOf = (model) => ({ reply })[model.task] || { classify, tag, seq2seq, lm }[model.kind];
+
+// What a model tells apart: labels, of tags that mark spans only what they mark.
+export function kindsOf(model) {
+  const spans = model.kind === "tag" && model.labels.every((label) => label === "O" || /^[BIESMLU]-./.test(label));
+  return spans ? [...new Set(model.labels.filter((label) => label !== "O").map((label) => label.slice(2)))] : model.labels;
+}
 
 // How an option is asked for: its kind of value, and an example.
 export const OPTIONS = {

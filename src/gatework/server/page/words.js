@@ -4,7 +4,8 @@ export const WORDS = {
   en: {
     other: "中文", model: "Model", token: "Token of this service", why: "Why: tokens and gates", code: "Ask the same from a program",
     copy: "Copy", copied: "Copied", sure: "sure", text: "Text", prompt: "Text to go on from, or with ___ to be filled",
-    source: "Text to be read", dialogue: "What was said, a turn a line", write: "Write", stop: "Stop", fill: "Fill the gaps",
+    source: "Text to be read", message: "Message", you: "You", begin: "Say something.", silent: "(nothing)", send: "Send",
+    again: "Another reply", fresh: "New dialogue", write: "Write", stop: "Stop", fill: "Fill the gaps",
     ms: "ms, there and back", bytes: "on disk", empty: "Nothing to read yet.", none: "No span was found.",
     max_tokens: "tokens", temperature: "temperature", top_p: "top p", seed: "seed", must: "must have (words, by commas)",
     must_not: "must not have", pattern: "pattern (a regular expression)", beams: "beams", count: "answers",
@@ -14,7 +15,8 @@ export const WORDS = {
   zh: {
     other: "English", model: "模型", token: "本服务的令牌", why: "为何如此：词元与门", code: "在程序中同样提问",
     copy: "复制", copied: "已复制", sure: "确信", text: "文本", prompt: "续写的开头，或含 ___ 的待填文本",
-    source: "要读的文本", dialogue: "对话，每行一句", write: "续写", stop: "停止", fill: "填空",
+    source: "要读的文本", message: "消息", you: "你", begin: "说点什么吧。", silent: "（无）", send: "发送",
+    again: "换一个回答", fresh: "新对话", write: "续写", stop: "停止", fill: "填空",
     ms: "毫秒（往返）", bytes: "文件大小", empty: "还没有可读的内容。", none: "没有找到片段。",
     max_tokens: "词元数", temperature: "温度", top_p: "top p", seed: "种子", must: "必须出现（以逗号分隔）",
     must_not: "不得出现", pattern: "格式（正则表达式）", beams: "束宽", count: "答案数",
