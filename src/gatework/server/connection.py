@@ -81,11 +81,11 @@ def protocol(service: Service) -> Any:
             self._unset_keepalive_if_required()
 
         def data_received(self, data: bytes) -> None:
-            # The timer of an idle connection runs on: to stop and start one a request costs as much as reading it does.
-            idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
             starts, self._whole, self._turn = self._late is None and self._free(), False, True
             if self._head + len(data) > limits.header_bytes and self._floods(data, starts):
                 return
+            # The timer of an idle connection runs on: to stop and start one a request costs as much as reading it does.
+            idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
             super().data_received(data)
             if self._quick is not None:  # more of its body is to come
                 self._take_the_long_way()
