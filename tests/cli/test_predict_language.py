@@ -22,6 +22,18 @@ def test_a_prompt_and_what_follows_it(gatework, language):
     assert done.out == "the cat" + want.text + "\n"
 
 
+def test_words_stand_apart_from_the_prompt(gatework, tmp_path):
+    write_model(path := tmp_path / "words.gw", unit="word", seed=3)
+    model = package.load(path)
+    for option in ("seed=4", "beams=2"):
+        settings = [option, "max_tokens=5", "constraint.must=cat"]
+        name, value = option.split("=")
+        want = model.generate("the cat", max_tokens=5, constraint={"must": "cat"}, **{name: int(value)}).text
+        done = gatework("predict", path, "--prompt", "the cat", *[word for one in settings for word in ("--set", one)])
+        assert want.strip()
+        assert done.out == f"the cat {want}\n"
+
+
 def test_the_seed_that_was_drawn_is_said(gatework, language):
     done = gatework("predict", language, "--prompt", "the ☃")
     assert "--set seed=" in done.err

@@ -143,3 +143,18 @@ def test_entries_may_come_from_anyone(name, value):
     del entries[name]
     with pytest.raises(BundleError, match="missing"):
         RunningCodec.from_entries(entries)
+
+
+@pytest.mark.parametrize(
+    ("unit", "before", "after", "want"),
+    [
+        ("word", "the cat", "sat", " "),
+        ("word", "the cat ", "sat", ""),
+        ("word", "the cat", "\nsat", ""),
+        ("word", "", "sat", ""),
+        ("word", "the cat", "", ""),
+        ("char", "the cat", "sat", ""),
+    ],
+)
+def test_what_parts_a_text_from_what_follows(unit, before, after, want):
+    assert RunningCodec(unit=unit, tokens=["a"]).between(before, after) == want

@@ -26,20 +26,21 @@ def write(opened: Model, prompt: str, settings: Sequence[str], json: bool) -> No
         prompt.encode("utf-8")
     except UnicodeEncodeError:
         raise DataError("--prompt: the text is not UTF-8. Set a UTF-8 locale.") from None
-    options = writing_options(settings)
+    options, between = writing_options(settings), opened.between
     if json or options.get("count", 1) != 1 or options.get("beams", 1) != 1:
         found = opened.generate(prompt, **options)
         for one in found if isinstance(found, list) else [found]:
             if json:
                 answer_json({"prompt": prompt} | one.to_dict())
             else:
-                answer(prompt + one.text)
+                answer(prompt + between(prompt, one.text) + one.text)
     else:
-        stream = opened.stream(prompt, **options)
+        stream, before = opened.stream(prompt, **options), prompt
         sys.stdout.write(prompt)
         for piece in stream:
-            sys.stdout.write(piece)
+            sys.stdout.write(between(before, piece) + piece)
             sys.stdout.flush()
+            before = ""
         answer("")
         found = stream.result
     first = found[0] if isinstance(found, list) else found

@@ -210,6 +210,12 @@ class Model:
         each = [answer[0] for answer in answers] if chosen.count == 1 else answers
         return each[0] if isinstance(prompt, str) else each
 
+    def between(self, prompt: str, text: str) -> str:
+        """What joins a prompt and the text after it: a blank where a language model writes words, else nothing. Raises
+        ConfigError: the model writes no text."""
+        joint: str = self._language("between").text.between(prompt, text)
+        return joint
+
     def chat(self, **options: Any) -> Chat:
         """A dialogue, turn by turn: `chat.say("hello").text`.
 

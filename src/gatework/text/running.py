@@ -180,6 +180,11 @@ class RunningCodec:
         text = b"".join([raw[index] for index in np.asarray(ids, dtype=np.int64).tolist()]).decode("utf-8", "replace")
         return text.replace("\n ", "\n").removeprefix(" ") if self.spaced else text
 
+    def between(self, before: str, after: str) -> str:
+        """What parts a text from what follows it, as `decode` gives either: a blank between words, else nothing."""
+        apart = self.spaced and before and after and not before[-1].isspace() and not after[0].isspace()
+        return " " if apart else ""
+
     def surfaces(self, text: str, most: int | None = None) -> list[str]:
         """What each token of `encode` is in the text, of at most that many: of words and characters also where they are
         unknown. No more is cut than is wanted."""
