@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+import language_models
 import seq2seqs
 from gatework.explain import explain
 from gatework.runtime import load
@@ -140,6 +141,20 @@ def test_a_language_model_writes_and_fills(everything, visit):
     page.fill("#text", "the ___ sat")
     page.click("text=Fill the gaps")
     page.wait_for_selector("#answer li")
+
+
+def test_words_stand_apart_from_the_prompt(visit, tmp_path):
+    language_models.write_model(path := tmp_path / "words.gw", unit="word", seed=3)
+    with running([path]) as service:
+        page = visit(service, "words")
+        page.fill("#text", "the cat")
+        page.fill("input[name=max_tokens]", "5")
+        page.fill("input[name=must]", "mat")
+        page.click("#actions button")
+        page.wait_for_selector("#status:has-text('tokens')")
+        written = page.inner_text("#answer .written").split()
+    assert written[:2] == ["the", "cat"]
+    assert "mat" in written
 
 
 def test_a_language_models_mistake_is_told(everything, visit):

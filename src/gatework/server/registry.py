@@ -74,6 +74,8 @@ class Served:
         values |= {"labels": list(model.labels), "bytes": model.bundle.nbytes, "state": "READY"}
         if model.task == "reply":  # the turns of a dialogue that it reads, 0 for one message alone
             values["turns"] = model.bundle.config["decode"]["context"]
+        if self.kind == "lm":  # whether what it writes is words, which stand apart from the prompt
+            values["spaced"] = bool(model.between("a", "b"))
         return values
 
 

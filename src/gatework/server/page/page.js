@@ -121,6 +121,9 @@ function forget() {
   at("text").focus();
 }
 
+// A blank where a model of words goes on after a prompt, else nothing.
+const between = (text, next) => (state.model.spaced && /\S$/.test(text) && /^\S/.test(next) ? " " : "");
+
 // What a language model writes, as it comes.
 async function write(body, text, signal, turn) {
   const start = performance.now();
@@ -134,7 +137,12 @@ async function write(body, text, signal, turn) {
     for await (const [name, data] of events(path("generate"), body, signal)) {
       if (turn !== state.turn) return;
       if (name === "error") throw new Refused(422, data.error);
-      if (name === "message") { place.append(data.text); state.written += data.text; continue; }
+      if (name === "message") {
+        const piece = (state.written ? "" : between(text, data.text)) + data.text;
+        place.append(piece);
+        state.written += piece;
+        continue;
+      }
       const ms = performance.now() - start;
       at("status").textContent = `${data.tokens} ${words().tokens}, ${words().ended[data.reason] || data.reason}, ${ms.toFixed(0)} ${words().ms}`;
     }
