@@ -7,9 +7,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +22,10 @@ RUN = [sys.executable, "-c", "import sys; from gatework.cli import main; sys.exi
 
 
 @contextlib.contextmanager
-def served(*arguments):
+def served(*arguments, **options):
     """The process and the address that it names."""
     words = [*RUN, *map(str, arguments), "--port", "0", "--grpc-port", "0"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options) as process:
         try:
             lines = []
             while not lines or " on http" not in lines[-1]:
@@ -97,6 +100,68 @@ def test_an_open_address_without_a_token_is_told(model):
     need_extra()
     with served(model, "--host", "0.0.0.0") as (_, lines, _):
         assert "no --token-file" in lines[0]
+
+
+@pytest.mark.parametrize("told", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=["drain", "twice"])
+def test_an_end_that_does_not_wait_longer_leaves_no_traceback(model, told):
+    need_extra()
+    drain = 1 if len(told) == 1 else 60
+    with served(f"reviews={model}", "--drain", drain) as (process, _, port):
+        with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as slow:
+            slow.sendall(b"POST /v1/models/reviews/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+            time.sleep(0.5)  # until it is being read
+            for one in told:
+                process.send_signal(one)
+                time.sleep(0.3)
+            assert process.wait(timeout=30) == 0
+            answer = slow.recv(1000)
+        assert "Traceback" not in process.stderr.read()
+    if drain == 1:
+        assert b" 503 " in answer
+        assert b"has stopped" in answer
+
+
+def test_another_kind_of_address(model):
+    need_extra()
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with served(f"reviews={model}", "--host", "::1") as (_, lines, port):
+        assert re.search(r"on http://\[::1\]:\d+, gRPC on \[::1\]:\d+$", lines[-1].strip())
+        with contextlib.closing(http.client.HTTPConnection("::1", port)) as connection:
+            connection.request("GET", "/health/ready")
+            assert connection.getresponse().status == 200
+
+
+def test_a_port_for_grpc_that_is_taken_is_told_once(model):
+    need_extra()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run = [*RUN, str(model), "--port", "0", "--grpc-port", str(taken.getsockname()[1])]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"gatework: serve: \S+ is not to be had for gRPC\..*\n", done.stderr), done.stderr
+
+
+def test_few_files_are_told_and_more_are_taken_where_they_may(model):
+    need_extra()
+    resource = pytest.importorskip("resource", reason="no limit on files here")
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096:
+        pytest.skip("the limit on files cannot be raised here")
+
+    def limited(soft, hard):
+        return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    with served(model, preexec_fn=limited(64, 64)) as (_, lines, port):
+        assert "`ulimit -n` is 64" in lines[0]
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("GET", "/health/ready")
+            assert connection.getresponse().status == 200
+    with served(model, preexec_fn=limited(64, 4096)) as (process, lines, _):
+        assert len(lines) == 1
+        limits = Path(f"/proc/{process.pid}/limits")
+        if limits.exists():
+            assert int(re.search(r"Max open files\s+(\d+)", limits.read_text())[1]) > 2048
 
 
 MISTAKES = [

@@ -31,6 +31,8 @@ from gatework.server.service import Service, make_service
 Say = Callable[[str], None]
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: longer than balancers keep theirs, so that they close first."""
+OTHER_FILES = 48
+"""Open at once beside connections."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,7 @@ def serve(models: Sequence[str], settings: Settings, limits: Limits | None = Non
     Raises: ConfigError: a setting, or an address that is taken; BundleError.
     """
     limits = limits or Limits()
+    _open_files(limits, say)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for every malformed request would fill disks
     tokens = read_tokens(settings.token_file) if settings.token_file is not None else ()
     secure = _secure(settings)
@@ -88,12 +91,12 @@ def serve(models: Sequence[str], settings: Settings, limits: Limits | None = Non
         names = ", ".join(f"{served.name} ({served.model.task})" for served in service.registry.all()) or "no model"
         scheme = "https" if secure else "http"
         host, port = listening.getsockname()[:2]
-        address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        named = f"[{host}]" if ":" in host else host
         server = make_server(service, limits, settings, secure=secure)
 
         def ready(grpc_port: int | None) -> None:
-            also = f", gRPC on {host}:{grpc_port}" if grpc_port is not None else ""
-            say(f"serving {names} on {address}{also}")
+            also = f", gRPC on {named}:{grpc_port}" if grpc_port is not None else ""
+            say(f"serving {names} on {scheme}://{named}:{port}{also}")
 
         with asyncio.Runner(loop_factory=_loop()) as runner:
             runner.run(_run(service, server, listening, settings, ready))
@@ -175,6 +178,7 @@ async def start_rpc(service: Service, settings: Settings) -> tuple[Any, int | No
     """The gRPC server of a service, started, and its port; None where there is to be none. Raises ConfigError."""
     if settings.grpc_port is None:
         return None, None
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told here, once and in our words
     import grpc
 
     from gatework.server.rpc import make_rpc
@@ -192,6 +196,23 @@ async def start_rpc(service: Service, settings: Settings) -> tuple[Any, int | No
         ) from None
     await rpc.start()
     return rpc, port
+
+
+def _open_files(limits: Limits, say: Say) -> None:
+    """Let the process open as many files as connections may need, or tell that it may not."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return
+    wanted = limits.connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    able = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (able, hard))
+    if able < wanted:
+        room = max(0, able - OTHER_FILES)
+        say(f"serve: `ulimit -n` is {able}, which leaves room for about {room} connections. Raise it for more.")
 
 
 def _loop() -> Any:

@@ -7,10 +7,11 @@ at once not even through ASGI (see `connection`); Starlette routes the rest. Eve
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,12 @@ class Service:
             if status == 500:
                 self.log_failure(scope["method"], path)
             await refuse(send, refusal)
+        except asyncio.CancelledError:
+            if not self.draining:
+                raise
+            status = 503  # the time to end has passed; what is half answered is left so
+            with suppress(RuntimeError):
+                await refuse(send, Refusal(status, "The service has stopped."))
         finally:
             self._bodies.free(size)
         seconds = time.perf_counter() - start
