@@ -246,3 +246,6 @@ def test_a_method_that_is_not_there_names_those_that_are(everything):
 def test_settings_of_a_model_that_is_not_there(everything):
     assert everything.get("/v2/models/nobody/trace/setting").status == 404
     assert everything.post("/v2/models/lm/trace/setting", {"trace_level": ["OFF"]}).json == {"trace_level": ["OFF"]}
+    deep = b'{"a":' * 300 + b"1" + b"}" * 300
+    assert everything.post("/v2/logging", deep).body == deep, "deeper than JSON is written here"
+    assert everything.post("/v2/logging", b"[]").status == 400

@@ -236,8 +236,9 @@ class V2:
 
     async def no_settings(self, request: Request) -> Response:
         """Settings of traces and logs: what was sent, which changes nothing."""
-        body = request.scope["state"]["body"]
-        return _json(parsed(body) if body else {})
+        body: bytes = request.scope["state"]["body"] or b"{}"
+        parsed(body)
+        return Response(body, media_type="application/json")
 
     async def no_settings_of(self, request: Request) -> Response:
         """The same of a model. Raises Refusal 404: it is not loaded."""
