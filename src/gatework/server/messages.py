@@ -112,8 +112,8 @@ INDEXED: Message = (
     ),
 )
 _REPOSITORY_PARAMETER: Message = (
-    Field(1, "bool_param", "bool"), Field(2, "int64_param", "int64"), Field(3, "string_param", "string"),
-    Field(4, "bytes_param", "bytes"),
+    Field(1, "bool_param", "bool", choice=True), Field(2, "int64_param", "int64", choice=True),
+    Field(3, "string_param", "string", choice=True), Field(4, "bytes_param", "bytes", choice=True),
 )  # fmt: skip
 REPOSITORY: Message = (
     Field(1, "repository_name", "string"),

@@ -25,10 +25,11 @@ _WIRE = {
 }  # fmt: skip
 _FIXED = {"double": struct.Struct("<d"), "float": struct.Struct("<f")}
 _ARRAYS = {"double": "<f8", "float": "<f4"}
-_SIGNED = ("int32", "int64")
 _MASK = (1 << 64) - 1
 _SHORT = 64
 """Bytes up to which Python's loop reads packed numbers as fast as NumPy."""
+_HIGHEST = (1 << 29) - 1
+"""Number of a field."""
 _LONGEST = 10
 """Bytes of a varint."""
 
@@ -90,6 +91,10 @@ def _decoded(message: Message, view: memoryview, left: list[int]) -> dict[str, A
         if wire != wanted and not (wire == _BYTES and field.repeated):
             raise WireError(f"field {number} has the type {wire}, not {wanted}")
         if not field.repeated:
+            if field.choice:  # the last one that was sent is the choice
+                for other in message:
+                    if other.choice:
+                        values.pop(other.name, None)
             values[field.name] = _value(field, raw, left)
         elif field.entry:
             pair = _value(field, raw, left)
@@ -146,6 +151,8 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int, Any]]:
     while at < len(view):
         tag, at = _varint(view, at)
         number, wire = tag >> 3, tag & 7
+        if not 0 < number <= _HIGHEST:
+            raise WireError("a field without a number")
         if wire == _VARINT:
             value, at = _varint(view, at)
             yield number, wire, value
@@ -156,8 +163,8 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int, Any]]:
             size = 8 if wire == _EIGHT else 4
         else:
             raise WireError(f"a field of the type {wire}")
-        if size > len(view) - at or not number:
-            raise WireError("a field that goes beyond the end, or without a number")
+        if size > len(view) - at:
+            raise WireError("a field that goes beyond the end")
         yield number, wire, view[at : at + size]
         at += size
 
@@ -184,9 +191,8 @@ def _packed(kind: Any, raw: memoryview) -> list[Any]:
         found: list[Any] = np.frombuffer(raw, dtype).tolist()
         return found
     values = _varints(raw) if len(raw) > _SHORT else _few_varints(raw)
-    if kind == "bool":
-        return [value != 0 for value in values]
-    return [_signed(value) for value in values] if kind in _SIGNED else values
+    reader = _READERS.get(kind)
+    return values if reader is None else [reader(value) for value in values]
 
 
 def _few_varints(raw: memoryview) -> list[int]:
@@ -236,10 +242,17 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
+def _short(value: int) -> int:
+    """The lower half of a number, as protocol buffers read more than fits."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
-    "int32": _signed,
+    "int32": _short,
     "int64": _signed,
+    "uint32": lambda value: value & 0xFFFFFFFF,
     "string": _text,
     "float": lambda raw: _FIXED["float"].unpack(raw)[0],
     "double": lambda raw: _FIXED["double"].unpack(raw)[0],
