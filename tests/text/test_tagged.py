@@ -10,8 +10,8 @@ import pytest
 from gatework.core.errors import ConfigError, DataError
 from gatework.core.tag_scheme import SCHEMES, from_inside, spans
 from gatework.text import TagDefaults, infer_tagged, read_tagged
-from gatework.text.tagged import looks_tagged
 from gatework.text.tagged_checks import check_tagged
+from gatework.text.tagged_layout import looks_tagged
 
 NER = "EU\tNNP\tB-ORG\nrejects\tVBZ\tO\n\nPeter\tNNP\tB-PER\nBlackburn\tNNP\tI-PER\n"
 

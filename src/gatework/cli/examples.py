@@ -79,7 +79,9 @@ def sentences(path: Path, kind: str, model: Model) -> Iterator[list[Example]]:
     from dataclasses import replace
 
     from gatework.tasks.tag.reading import like_training
-    from gatework.text.tagged import TagDefaults, infer_tagged, read_raw
+    from gatework.text.tagged import read_raw
+    from gatework.text.tagged_format import TagDefaults
+    from gatework.text.tagged_layout import infer_tagged
 
     like, options = like_training(model.bundle.config)
     data = replace(TagDefaults(**options), format=kind, also=())

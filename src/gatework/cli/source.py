@@ -37,7 +37,7 @@ def recipe_of(source: Path, *, overrides: Sequence[str], say: Say) -> Recipe:
 
 def _task(train: Path, say: Say) -> list[str]:
     """The setting of the task that a data file is for, as far as its looks tell."""
-    from gatework.text.tagged import looks_tagged
+    from gatework.text.tagged_layout import looks_tagged
 
     why = looks_tagged(train)
     if why is None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from gatework.text.sentence import Sentence
     from gatework.text.settings import Settings
     from gatework.text.store import ExampleStore
-    from gatework.text.tagged import TagDefaults, TagFormat, infer_tagged, read_tagged
+    from gatework.text.tagged import read_tagged
+    from gatework.text.tagged_format import TagDefaults, TagFormat
+    from gatework.text.tagged_layout import infer_tagged
     from gatework.text.units import resolve_unit
     from gatework.text.vectors import Vectors, read_vectors
     from gatework.text.vocabulary import EMPTY, PADDING, UNKNOWN, CharacterVocabulary, Vocabulary
@@ -63,7 +65,9 @@ _HOMES = {
     "sentence": ("Sentence",),
     "settings": ("Settings",),
     "store": ("ExampleStore",),
-    "tagged": ("TagDefaults", "TagFormat", "infer_tagged", "read_tagged"),
+    "tagged": ("read_tagged",),
+    "tagged_format": ("TagDefaults", "TagFormat"),
+    "tagged_layout": ("infer_tagged",),
     "units": ("resolve_unit",),
     "vectors": ("Vectors", "read_vectors"),
     "vocabulary": ("EMPTY", "PADDING", "UNKNOWN", "CharacterVocabulary", "Vocabulary"),

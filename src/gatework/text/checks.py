@@ -26,7 +26,7 @@ from gatework.text.settings import DataSettings
 from gatework.text.units import PATTERNS, blank_break_tags, resolve_unit
 
 if TYPE_CHECKING:
-    from gatework.text.tagged import TagFormat
+    from gatework.text.tagged_format import TagFormat
 
 LONG_LINE = 1_000_000
 """Characters of a text from which on it is pointed out."""

@@ -24,16 +24,10 @@ from gatework.text.checks import CheckReport, FileReport, Severity, spread
 from gatework.text.lines import OnFault
 from gatework.text.readers import text_key
 from gatework.text.sentence import Sentence
-from gatework.text.tagged import (
-    NoSentence,
-    SchemeError,
-    TagDefaults,
-    TagFormat,
-    TagSettings,
-    infer_tagged,
-    read_raw,
-)
+from gatework.text.tagged import read_raw
+from gatework.text.tagged_format import TagDefaults, TagFormat, TagSettings
 from gatework.text.tagged_json import WIDENED
+from gatework.text.tagged_layout import NoSentence, SchemeError, infer_tagged
 from gatework.text.units import pieces
 
 LONG_SENTENCE = 1_000

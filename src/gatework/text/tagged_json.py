@@ -23,7 +23,7 @@ from gatework.core.tag_scheme import Span, tags_of
 from gatework.text.lines import OnFault
 from gatework.text.rows import read_rows
 from gatework.text.sentence import Sentence
-from gatework.text.tagged import TagFormat, TagSettings
+from gatework.text.tagged_format import TagFormat, TagSettings
 from gatework.text.units import pieces
 
 TOKENS = ("tokens", "words")
