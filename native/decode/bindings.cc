@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "decode/decode.h"
+#include "decode/transformer_encoder.h"
 #include "generate/bindings.h"
 #include "recurrent/bindings.h"
 #include "view.h"
@@ -74,6 +75,17 @@ std::unique_ptr<Network> recurrent_network(nb::dict given, Views& views) {
     return made;
 }
 
+Norm norm_of(nb::handle pair, std::int64_t width, Views& views) {
+    const nb::tuple own = nb::cast<nb::tuple>(pair);
+    return {views.floats(own[0], Shape{width}, false), views.floats(own[1], Shape{width}, false)};
+}
+
+Weights product_of(nb::handle packed, std::int64_t inputs, std::int64_t units) {
+    const Weights own = weights_of(packed);
+    require(own.packed->inputs == inputs && own.packed->units == units, "a product does not fit");
+    return own;
+}
+
 // See kernels/decoding_transformer.py for what the dictionary holds.
 std::unique_ptr<Network> transformer_network(nb::dict given, Views& views) {
     auto made = std::make_unique<TransformerNetwork>();
@@ -86,22 +98,16 @@ std::unique_ptr<Network> transformer_network(nb::dict given, Views& views) {
     n.epsilon = nb::cast<float>(given["epsilon"]);
     const std::int64_t E = n.units;
     require(n.heads >= 1 && E % n.heads == 0 && E % 2 == 0, "the heads do not fit");
-    const auto norm = [&](nb::handle pair) {
-        const nb::tuple own = nb::cast<nb::tuple>(pair);
-        return Norm{views.floats(own[0], Shape{E}, false), views.floats(own[1], Shape{E}, false)};
-    };
-    const auto product = [&](nb::handle packed, std::int64_t inputs, std::int64_t units) {
-        const Weights own = weights_of(packed);
-        require(own.packed->inputs == inputs && own.packed->units == units, "a product does not fit");
-        return own;
-    };
+    n.positions = Positions(E);
+    const auto norm = [&](nb::handle pair) { return norm_of(pair, E, views); };
     for (nb::handle one : nb::cast<nb::list>(given["layers"])) {
         const nb::dict own = nb::cast<nb::dict>(one);
         const Weights inner = weights_of(own["inner"]);
         const std::int64_t wide = inner.packed->units;
         n.layers.push_back({norm(own["self_norm"]), norm(own["source_norm"]), norm(own["inner_norm"]),
-                            product(own["self_"], E, 3 * E), product(own["self_output"], E, E), product(own["source_query"], E, E),
-                            product(own["source_output"], E, E), product(own["inner"], E, wide), product(own["inner_output"], wide, E)});
+                            product_of(own["self_"], E, 3 * E), product_of(own["self_output"], E, E),
+                            product_of(own["source_query"], E, E), product_of(own["source_output"], E, E),
+                            product_of(own["inner"], E, wide), product_of(own["inner_output"], wide, E)});
     }
     require(!n.layers.empty(), "no layers");
     n.norm = norm(given["norm"]);
@@ -308,10 +314,57 @@ std::unique_ptr<Network> ensemble_network(nb::dict given) {
     return made;
 }
 
+// See kernels/transformer.py for what the dictionary holds.
+class Encoder {
+public:
+    explicit Encoder(nb::dict given) : owner_(given) {
+        TransformerEncoder& n = network_;
+        n.width = nb::cast<std::int64_t>(given["width"]);
+        n.heads = nb::cast<std::int64_t>(given["heads"]);
+        n.epsilon = nb::cast<float>(given["epsilon"]);
+        const std::int64_t E = n.width;
+        require(E >= 2 && n.heads >= 1 && E % n.heads == 0 && E % 2 == 0, "the heads do not fit");
+        n.positions = Positions(E);
+        for (nb::handle one : nb::cast<nb::list>(given["layers"])) {
+            const nb::dict own = nb::cast<nb::dict>(one);
+            const Weights inner = weights_of(own["inner"]);
+            const std::int64_t wide = inner.packed->units;
+            n.lanes = inner.kernels->lanes;
+            n.layers.push_back({norm_of(own["self_norm"], E, views_), norm_of(own["inner_norm"], E, views_),
+                                product_of(own["self_"], E, 3 * E), product_of(own["self_output"], E, E),
+                                product_of(own["inner"], E, wide), product_of(own["inner_output"], wide, E)});
+        }
+        n.norm = norm_of(given["norm"], E, views_);
+    }
+    Encoder(const Encoder&) = delete;
+    Encoder& operator=(const Encoder&) = delete;
+
+    // y = the memory of x, both (N, E) float32, of the sources that begin at `offsets`, (B + 1) int64.
+    void run(nb::handle x, nb::handle offsets, nb::handle y) const {
+        Views views;
+        const View& starts = views.add(offsets, 'l', false);
+        require(starts.ndim() == 1 && starts.contiguous() && starts.shape(0) > 0, "offsets are not contiguous");
+        const auto* place = static_cast<const std::int64_t*>(starts.data());
+        const std::int64_t batch = starts.shape(0) - 1;
+        require(place[0] == 0, "offsets do not begin");
+        for (std::int64_t b = 0; b < batch; ++b) require(place[b] < place[b + 1], "a source is empty");
+        const float* from = views.floats(x, Shape{place[batch], network_.width}, false);
+        float* to = views.floats(y, Shape{place[batch], network_.width}, true);
+        nb::gil_scoped_release release;
+        encode(network_, from, place, batch, to);
+    }
+
+private:
+    nb::object owner_;
+    Views views_;
+    TransformerEncoder network_;
+};
+
 }  // namespace
 
 void bind(nb::module_& parent) {
     nb::module_ module = parent.def_submodule("decode");
+    nb::class_<Encoder>(module, "Encoder").def(nb::init<nb::dict>()).def("run", &Encoder::run);
     nb::class_<Decoder>(module, "Decoder").def(nb::init<nb::dict>()).def("run", &Decoder::run);
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "decode/transformer_parts.h"
 #include "generate/automaton.h"
 #include "generate/sampler.h"
 #include "recurrent/recurrent.h"
@@ -65,10 +66,6 @@ struct RecurrentNetwork final : Network {
     bool input_feeding = false;
 };
 
-struct Norm {
-    const float *gain, *shift;  // (E)
-};
-
 // The weights of a layer of a transformer, by the names of core/transformer.py; H is E, K is 2 E for each layer.
 struct TransformerLayer {
     Norm self_norm, source_norm, inner_norm;
@@ -81,6 +78,7 @@ struct TransformerNetwork final : Network {
 
     std::vector<TransformerLayer> layers;
     Norm norm;
+    Positions positions;
     std::int64_t heads = 0;
     float epsilon = 0.0f;
 };

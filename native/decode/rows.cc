@@ -17,13 +17,6 @@ double log_add(double a, double b) {
 
 }  // namespace
 
-void soften(float* scores, std::int64_t S) {
-    const float most = *std::max_element(scores, scores + S);
-    float total = 0.0f;
-    for (std::int64_t s = 0; s < S; ++s) total += scores[s] = std::exp(scores[s] - most);
-    for (std::int64_t s = 0; s < S; ++s) scores[s] /= total;
-}
-
 Rows::Rows(const Network& network, std::int64_t most, std::int64_t places) : network_(network), places_(places) {
     weights_.resize((std::size_t)(most * places));
     logits_.resize((std::size_t)(most * network.outputs));

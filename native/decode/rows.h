@@ -7,6 +7,7 @@
 
 #include "decode/decode.h"
 #include "decode/head.h"
+#include "decode/sums.h"
 
 namespace gatework::decode {
 
@@ -53,25 +54,5 @@ private:
     std::vector<float> copied_;
     generate::Sampler sums_;
 };
-
-// Several sums at once, so that the loop becomes vector code.
-inline float dot(const float* a, const float* b, std::int64_t n) {
-    float sums[16] = {};
-    std::int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int k = 0; k < 16; ++k) sums[k] += a[i + k] * b[i + k];
-    float rest = 0.0f;
-    for (; i < n; ++i) rest += a[i] * b[i];
-    for (int k = 0; k < 16; ++k) rest += sums[k];
-    return rest;
-}
-
-// Scores of S places, of which there is one, become weights.
-void soften(float* scores, std::int64_t S);
-
-// to += weight x from.
-inline void add(float* to, float weight, const float* from, std::int64_t n) {
-    for (std::int64_t i = 0; i < n; ++i) to[i] += weight * from[i];
-}
 
 }  // namespace gatework::decode

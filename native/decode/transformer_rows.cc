@@ -1,7 +1,6 @@
 #include "decode/transformer_rows.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace gatework::decode {
 
@@ -64,27 +63,12 @@ std::int32_t TransformerRows::free_slot() {
     return slot;
 }
 
-void TransformerRows::place(float* x, std::int32_t token, std::int64_t at) {
-    const std::int64_t half = width_ / 2;
-    while ((std::int64_t)positions_.size() <= at * width_) {
-        const auto t = (double)((std::int64_t)positions_.size() / width_);
-        for (const bool sine : {true, false}) {
-            for (std::int64_t i = 0; i < half; ++i) {
-                const double angle = t * std::pow(10000.0, -(double)i / (double)half);
-                positions_.push_back((float)(sine ? std::sin(angle) : std::cos(angle)));
-            }
-        }
-    }
-    const float *from = own_.embedding + token * width_, *position = positions_.data() + at * width_;
-    const auto scale = (float)std::sqrt((double)width_);
-    for (std::int64_t i = 0; i < width_; ++i) x[i] = from[i] * scale + position[i];
-}
-
 void TransformerRows::step(const std::vector<Move>& moves) {
     const auto rows = (std::int64_t)moves.size();
     gather(moves);
     for (std::int64_t r = 0; r < rows; ++r)
-        place(x_.data() + r * width_, moves[(std::size_t)r].token, (std::int64_t)read_[(std::size_t)r].size() - 1);
+        own_.positions.place(own_.embedding + moves[(std::size_t)r].token * width_, (std::int64_t)read_[(std::size_t)r].size() - 1,
+                             x_.data() + r * width_);
     for (std::size_t k = 0; k < layers_.size(); ++k) {
         Layer& layer = layers_[k];
         const TransformerLayer& own = own_.layers[k];
@@ -118,18 +102,8 @@ const float* const* TransformerRows::each(const float* made, std::int64_t wide, 
 
 // The rows of x with a mean of 0 and a variance of 1, times a gain, and a shift.
 const float* const* TransformerRows::normed(const Norm& norm, std::int64_t rows) {
-    const auto count = (float)width_;
-    for (std::int64_t r = 0; r < rows; ++r) {
-        const float* x = x_.data() + r * width_;
-        float* y = n_.data() + r * width_;
-        float sum = 0.0f, squares = 0.0f;
-        for (std::int64_t i = 0; i < width_; ++i) sum += x[i];
-        const float mean = sum / count;
-        for (std::int64_t i = 0; i < width_; ++i) y[i] = x[i] - mean;
-        squares = dot(y, y, width_);
-        const float scale = 1.0f / std::sqrt(squares / count + own_.epsilon);
-        for (std::int64_t i = 0; i < width_; ++i) y[i] = y[i] * scale * norm.gain[i] + norm.shift[i];
-    }
+    for (std::int64_t r = 0; r < rows; ++r)
+        decode::normed(x_.data() + r * width_, norm, own_.epsilon, width_, n_.data() + r * width_);
     return each(n_.data(), width_, rows);
 }
 
@@ -150,7 +124,7 @@ void TransformerRows::attend_self(const Product& product, const float* made, std
         keys_.clear();
         for (const std::int32_t slot : read_[(std::size_t)r])
             keys_.push_back(kept_.data() + ((std::size_t)slot * layers_.size() + layer) * 2 * (std::size_t)width_);
-        attend(made + r * product.wide, keys_, y_.data() + r * width_, nullptr);
+        see(made + r * product.wide, y_.data() + r * width_, nullptr);
     }
 }
 
@@ -160,24 +134,14 @@ void TransformerRows::attend_source(const Product& product, const float* queries
         keys_.clear();
         for (std::int64_t s = 0; s < source.places; ++s) keys_.push_back(source.keys + s * own_.keys + (std::int64_t)layer * 2 * width_);
         float* weights = layer + 1 == layers_.size() ? weights_.data() + (std::int64_t)r * places_ : nullptr;
-        attend(queries + (std::int64_t)r * product.wide, keys_, y_.data() + (std::int64_t)r * width_, weights);
+        see(queries + (std::int64_t)r * product.wide, y_.data() + (std::int64_t)r * width_, weights);
     }
 }
 
-// What is seen, and the mean weights where they are wanted; the value of a key stands behind it.
-void TransformerRows::attend(const float* q, const std::vector<const float*>& keys, float* y, float* weights) {
-    const auto S = (std::int64_t)keys.size();
-    const std::int64_t wide = width_ / own_.heads;
-    const float scale = 1.0f / std::sqrt((float)wide), share = 1.0f / (float)own_.heads;
-    scores_.resize((std::size_t)S);
-    std::fill_n(y, width_, 0.0f);
-    if (weights) std::fill_n(weights, S, 0.0f);
-    for (std::int64_t at = 0; at < width_; at += wide) {
-        for (std::int64_t s = 0; s < S; ++s) scores_[(std::size_t)s] = scale * dot(q + at, keys[(std::size_t)s] + at, wide);
-        soften(scores_.data(), S);
-        for (std::int64_t s = 0; s < S; ++s) add(y + at, scores_[(std::size_t)s], keys[(std::size_t)s] + width_ + at, wide);
-        if (weights) add(weights, share, scores_.data(), S);
-    }
+// What is seen of `keys_`, and the mean weights where they are wanted.
+void TransformerRows::see(const float* q, float* y, float* weights) {
+    scores_.resize(keys_.size());
+    attend(q, keys_.data(), (std::int64_t)keys_.size(), width_, own_.heads, y, weights, scores_.data());
 }
 
 }  // namespace gatework::decode

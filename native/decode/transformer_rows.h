@@ -22,11 +22,10 @@ private:
 
     void gather(const std::vector<Move>& moves);
     std::int32_t free_slot();
-    void place(float* x, std::int32_t token, std::int64_t at);
     void remember(const recurrent::Product& product, const float* made, std::size_t layer, std::int64_t rows);
     void attend_self(const recurrent::Product& product, const float* made, std::size_t layer, std::int64_t rows);
     void attend_source(const recurrent::Product& product, const float* queries, std::size_t layer, const std::vector<Move>& moves);
-    void attend(const float* q, const std::vector<const float*>& keys, float* y, float* weights);
+    void see(const float* q, float* y, float* weights);
     const float* const* normed(const Norm& norm, std::int64_t rows);
     const float* const* each(const float* made, std::int64_t wide, std::int64_t rows);
     void join(const recurrent::Product& product, const float* made, std::int64_t rows);
@@ -38,7 +37,6 @@ private:
     std::vector<std::vector<std::int32_t>> spare_;
     std::vector<float> kept_;                       // of each slot, for each layer: key, value (E, E)
     std::vector<std::int32_t> free_;
-    std::vector<float> positions_;                  // of the places so far, (E) each
     std::vector<float> x_, n_, y_, scores_, c_;     // (rows, E) but for the scores
     std::vector<const float*> at_, keys_;
 };

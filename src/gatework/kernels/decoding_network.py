@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gatework.kernels import dispatch
 from gatework.kernels.decoding import END, Memory
 from gatework.kernels.layer import Float32
 
@@ -162,16 +161,3 @@ def read_and_wanted(targets: Sequence[IntArray]) -> tuple[IntArray, list[IntArra
     for b, ids in enumerate(wanted):
         read_TB[1 : len(ids), b] = ids[:-1]
     return read_TB, wanted
-
-
-def product(weight: Float32, bias: Float32 | None, *, level: str, precision: str) -> Any:
-    """W x + b as the extension has it."""
-    rows, width = weight.shape
-    parts = {"w": weight, "b": np.zeros(rows) if bias is None else bias, "r": np.zeros((rows, 0))}
-    arrays = {name: np.ascontiguousarray(part, dtype=np.float32) for name, part in parts.items()}
-    return dispatch.extension().Packed("rnn", level, precision, width, rows, 0, {**arrays, "rb": None, "extra": []})
-
-
-def plain(values: Float32 | None) -> Float32 | None:
-    """An array as the extension takes it."""
-    return None if values is None else np.ascontiguousarray(values)

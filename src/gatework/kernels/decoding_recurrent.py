@@ -21,12 +21,11 @@ from gatework.kernels.decoding_network import (
     Places,
     Said,
     Step,
-    plain,
-    product,
     read_and_wanted,
 )
 from gatework.kernels.generation import MOST_FOLDED
 from gatework.kernels.layer import Float32
+from gatework.kernels.product import plain, product
 from gatework.kernels.sequence import Packed, sequence
 from gatework.kernels.step import fold
 

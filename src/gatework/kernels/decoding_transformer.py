@@ -16,8 +16,9 @@ import numpy as np
 from gatework.core.transformer import EPSILON
 from gatework.kernels import dispatch
 from gatework.kernels.decoding import Memory
-from gatework.kernels.decoding_network import IntArray, Network, Places, Said, Step, plain, product, read_and_wanted
+from gatework.kernels.decoding_network import IntArray, Network, Places, Said, Step, read_and_wanted
 from gatework.kernels.layer import Float32
+from gatework.kernels.product import plain, product
 from gatework.kernels.transformer import Affine, Layer, attend, placed
 
 

@@ -1,18 +1,20 @@
 """Transformer layers with NumPy, by the equations of `core.transformer`.
 
-N rows of tokens, T tokens of a row, S places they look at, d units, A heads, k = d / A, I inner width.
+N rows of tokens, T tokens of a row, U of all, S places they look at, d units, A heads, k = d / A, I inner width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gatework.core.transformer import EPSILON
+from gatework.kernels import dispatch
 from gatework.kernels.layer import Float32
+from gatework.kernels.product import plain, product
 
 LARGE = 1 << 22
 """Weights of attention made at once, about: what bounds the memory of long rows, 16 MB."""
@@ -127,6 +129,56 @@ def attend(
         y_NTd[:, at] = (scores_NATS @ v_NASk).swapaxes(1, 2).reshape(rows, -1, units)
         a_NTS[:, at] = scores_NATS.mean(axis=1)
     return y_NTd, a_NTS
+
+
+class Encoder:
+    """Layers and the norm of the last one's output as one call: compiled where there is an extension, else `encode`.
+    Any threads may share it."""
+
+    def __init__(self, layers: Sequence[Layer], last: Affine, *, heads: int, precision: str = "float32") -> None:
+        """`precision` is that of the products."""
+        self._layers, self._last, self._heads, self._native = list(layers), last, heads, None
+        level = dispatch.level()
+        if level == dispatch.NUMPY:
+            return
+
+        def packed(affine: Affine) -> Any:
+            return product(affine.weight, affine.bias, level=level, precision=precision)
+
+        def norm(affine: Affine) -> tuple[Any, Any]:
+            return plain(affine.weight), plain(affine.bias)
+
+        self._native = dispatch.extension().decode.Encoder(
+            {
+                "width": len(last.weight),
+                "heads": heads,
+                "epsilon": EPSILON,
+                "norm": norm(last),
+                "layers": [
+                    {
+                        "self_norm": norm(layer.self_norm),
+                        "self_": packed(layer.self_),
+                        "self_output": packed(layer.self_output),
+                        "inner_norm": norm(layer.inner_norm),
+                        "inner": packed(layer.inner),
+                        "inner_output": packed(layer.inner_output),
+                    }
+                    for layer in layers
+                ],
+            }
+        )
+
+    def __call__(self, x_NTd: Float32, lengths_N: npt.NDArray[np.integer]) -> Float32:
+        """The memory of vectors of tokens, (N, T, d); past a length anything."""
+        if self._native is None:
+            return encode(self._layers, self._last, x_NTd, lengths_N, self._heads)
+        real_NT = np.arange(x_NTd.shape[1]) < lengths_N[:, None]
+        y_NTd = np.zeros_like(x_NTd, order="C")
+        x_Ud = np.ascontiguousarray(x_NTd[real_NT])
+        y_Ud = np.empty_like(x_Ud)
+        self._native.run(x_Ud, np.cumsum([0, *lengths_N.tolist()], dtype=np.int64), y_Ud)
+        y_NTd[real_NT] = y_Ud
+        return y_NTd
 
 
 def encode(

@@ -19,8 +19,9 @@ from gatework.core import architecture
 from gatework.core.batch import IntArray
 from gatework.core.quantize import SCALE
 from gatework.core.tensors import TensorFile
+from gatework.kernels import transformer
 from gatework.kernels.layer import check_precision
-from gatework.kernels.transformer import Layer, encode, norm_of
+from gatework.kernels.transformer import Layer, norm_of
 from gatework.runtime.inputs import Inputs
 from gatework.runtime.tables import dense
 
@@ -81,19 +82,20 @@ class Encoder:
 
 
 class TransformerEncoder:
-    """The same of a transformer; its products are float32 whatever the precision."""
+    """The same of a transformer."""
 
     def __init__(self, of: architecture.Architecture, weights: TensorFile, *, precision: str) -> None:
         """Raises: ConfigError: `precision` is unknown."""
         check_precision(precision)
         weight = partial(dense, weights)
-        self._heads = of.encoder.heads
-        self._layers = [Layer.of(weight, f"encoder.{layer}", looks=False) for layer in range(of.encoder.layers)]
-        self._norm = norm_of(weight, "encoder.norm")
+        layers = [Layer.of(weight, f"encoder.{layer}", looks=False) for layer in range(of.encoder.layers)]
+        self._stack = transformer.Encoder(
+            layers, norm_of(weight, "encoder.norm"), heads=of.encoder.heads, precision=precision
+        )
 
     def __call__(self, x_TWI: Float32, lengths_W: IntArray) -> Float32:
         """y_TWP; past a length anything."""
-        return encode(self._layers, self._norm, x_TWI.transpose(1, 0, 2), lengths_W, self._heads).transpose(1, 0, 2)
+        return self._stack(x_TWI.transpose(1, 0, 2), lengths_W).transpose(1, 0, 2)
 
 
 def stored_recurrent(
