@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 MODELS = ("classify", "tag", "lm", "translate")
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for an answer."""
 ODD = (
     None, True, False, 0, 1, -1, 2**31, 2**63 - 1, 2**63, -(2**63), 2**64 - 1, 0.5, -0.0, 1e308, "", "text", "\x00",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SocketBase: Any = WebSocketsSansIOProtocol
 _TOO_LARGE = b'{"error":"The head of the request is too large."}'
 _NO_HTTP = b'{"error":"This is no HTTP request."}'
+_CUT = b'{"error":"The client left before its request had come."}'
 _TOO_MANY = b'{"error":"Too many connections. Try again."}'
 _ANSWER = b"HTTP/1.1 200 OK\r\n%s%scontent-length: %d\r\n\r\n%s"
 
@@ -65,6 +66,8 @@ def protocol(service: Service) -> Any:
         """Whether the data at hand may take it still: requests that come piled up take turns with other connections."""
         _answered = 0.0
         """When a request last took it."""
+        _ends = False
+        """Whether the client sends no more; what it asked is answered still."""
         _handed_over = False
         """Whether this is a WebSocket now, which another protocol reads."""
 
@@ -79,6 +82,19 @@ def protocol(service: Service) -> Any:
             self._stop_waiting()
             super().connection_lost(exc)
             self._unset_keepalive_if_required()
+
+        def eof_received(self) -> bool | None:
+            busy = not self._free()
+            if (busy and self.cycle.more_body) or (self._late is not None and self._head):
+                self._close(b"400 Bad Request", _CUT)
+            # TLS knows no half of a connection.
+            self._ends = busy and not self.transport.is_closing() and not self.transport.get_extra_info("sslcontext")
+            return self._ends or None
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self._ends and self._free():
+                self.transport.close()
 
         def data_received(self, data: bytes) -> None:
             starts, self._whole, self._turn = self._late is None and self._free(), False, True
