@@ -49,7 +49,7 @@ class Server(NamedTuple):
     process: subprocess.Popen[bytes]
     port: int
     path: str
-    text: str
+    body: bytes
 
     def processor(self) -> float:
         """Processor seconds so far."""
@@ -62,10 +62,10 @@ class Server(NamedTuple):
         assert found is not None
         return int(found[1]) / 1024
 
-    def ask(self, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    def ask(self) -> tuple[int, dict[str, Any]]:
         """One request on a connection of its own."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.request("POST", self.path, body or json.dumps({"text": self.text}).encode(), JSON)
+            connection.request("POST", self.path, self.body, JSON)
             reply = connection.getresponse()
             return reply.status, json.loads(reply.read())
 
@@ -74,13 +74,13 @@ JSON = {"Content-Type": "application/json"}
 
 
 @contextlib.contextmanager
-def started(command: list[str], path: str, text: str) -> Iterator[tuple[Server, tuple[float, float]]]:
+def started(command: list[str], path: str, body: bytes) -> Iterator[tuple[Server, tuple[float, float]]]:
     """A server that answers, and the seconds that took, by the clock and of the processor."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     begin = time.perf_counter()
     with subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL) as process:
-        server = Server(process, port, path, text)
+        server = Server(process, port, path, body)
         try:
             while True:
                 assert process.poll() is None, f"{command} ended"
@@ -97,7 +97,7 @@ def started(command: list[str], path: str, text: str) -> Iterator[tuple[Server, 
 def load(server: Server, wrk: str, connections: int, seconds: float, folder: Path) -> dict[str, float]:
     """Requests a second, milliseconds at percentiles, processor microseconds a request, failures."""
     script = folder / "post.lua"
-    body = json.dumps({"text": server.text}, ensure_ascii=False)
+    body = server.body.decode()
     script.write_text(f'wrk.method="POST"\nwrk.body=[==[{body}]==]\nwrk.headers["Content-Type"]="application/json"\n')
     address = f"http://127.0.0.1:{server.port}{server.path}"
     options = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "--timeout", "30s", "-s", str(script)]
@@ -127,17 +127,25 @@ def _milliseconds(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def contestants(args: argparse.Namespace) -> dict[str, tuple[list[str], str, str]]:
-    """Commands that serve, the path to ask, and the text, by name."""
-    found = {"gatework": ([*OURS, f"m={args.classifier}"], "/v1/models/m/predict", TEXTS["classify"])}
+def contestants(args: argparse.Namespace) -> dict[str, tuple[list[str], str, bytes]]:
+    """Commands that serve, the path to ask, and the request's body, by name."""
+    spam, resume = ({"text": TEXTS[kind]} for kind in ("classify", "tag"))
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [TEXTS["classify"]]}
+    ours, v1, v2 = [*OURS, f"m={args.classifier}"], "/v1/models/m/predict", "/v2/models/m/infer"
+    found = {"gatework": (ours, v1, _json(spam))}
+    found["gatework, Open Inference Protocol"] = ours, v2, _json({"inputs": [tensor]})
     if all(find_spec(name) for name in ("fastapi", "torch")):
         peer = [sys.executable, "-m", "benchmarks.rivals.fastapi_torch", str(args.classifier)]
-        found["PyTorch behind FastAPI"] = (peer, "/predict", TEXTS["classify"])
+        found["PyTorch behind FastAPI"] = peer, "/predict", _json(spam)
     else:
         say("no fastapi, or no torch: no peer")
     if args.tagger:
-        found["gatework, tagger"] = ([*OURS, f"m={args.tagger}"], "/v1/models/m/predict", TEXTS["tag"])
+        found["gatework, tagger"] = [*OURS, f"m={args.tagger}"], v1, _json(resume)
     return found
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def main() -> int:
@@ -158,8 +166,8 @@ def main() -> int:
     starts: dict[str, list[tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(args.rounds):
-            for name, (command, path, text) in contestants(args).items():
-                with started(command, path, text) as (server, cold):
+            for name, (command, path, body) in contestants(args).items():
+                with started(command, path, body) as (server, cold):
                     for connections in args.connections:
                         taken = load(server, args.wrk, connections, args.seconds, Path(folder))
                         rounds.setdefault((name, connections), []).append(taken)

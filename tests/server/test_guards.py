@@ -271,7 +271,9 @@ def test_a_text_that_takes_too_long_is_given_up(small):
         replies = [service.post("/v1/models/lm/generate", body) for _ in range(3)]
         assert {reply.status for reply in replies} <= {200, 503}
         service.idle()
-        assert service.post("/v1/models/lm/generate", {"prompt": "the", "options": {"max_tokens": 1}}).status == 200
+        short, end = {"prompt": "the", "options": {"max_tokens": 1}}, time.monotonic() + 20
+        while service.post("/v1/models/lm/generate", short).status != 200:  # a busy machine takes its time
+            assert time.monotonic() < end
 
 
 def test_requests_may_follow_each_other_unasked(everything):
