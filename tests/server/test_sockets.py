@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bundles import write_small
 from gatework.runtime import load
 from services import need_extra, running
 
@@ -96,3 +97,21 @@ def test_a_sequence_outlives_its_conversation(everything, small):
     assert got == want
     with pytest.raises(InvalidStatus):
         talk(everything, "classify", "?sequence=1").recv()
+
+
+def test_a_classifier_reads_on_within_a_sequence(tmp_path):
+    write_small(tmp_path / "forward.gw", input={"window": 64}, encoder={"bidirectional": False})
+    model, pieces = load(tmp_path / "forward.gw"), ["a gre", "at film ", "with a dull plot"]
+    with running([tmp_path / "forward.gw"]) as service:
+        with talk(service, "forward") as socket:
+            for piece in pieces:
+                assert say(socket, text=piece)["answer"]["scores"] == pytest.approx(model.predict(piece).scores)
+        so_far = ""
+        for piece in pieces:  # each in a conversation of its own
+            so_far += piece
+            with talk(service, "forward", "?sequence=5") as socket:
+                got = say(socket, text=piece)["answer"]["scores"]
+                assert got == pytest.approx(model.predict(so_far).scores, abs=1e-6)
+        with talk(service, "forward", "?sequence=5") as socket:
+            assert say(socket, end=True)["done"]
+            assert say(socket, text="great")["answer"]["scores"] == pytest.approx(model.predict("great").scores)
