@@ -84,8 +84,11 @@ class Connection:
         self.writer.transport.abort()
 
     def close(self) -> None:
-        """End it in peace."""
-        self.writer.close()
+        """End it in peace, unless something is left that the other side does not take."""
+        if self.writer.transport.get_write_buffer_size():
+            self.kill()
+        else:
+            self.writer.close()
 
 
 class Pool:
