@@ -77,6 +77,7 @@ def test_every_kind_of_traffic_and_of_fault(tmp_path) -> None:
                 await asyncio.gather(*(world.run(kind.__name__, kind) for kind in checked))
                 assert {one.partition(":")[0] for one in world.failures} == set(CHECKED)
             world.pool.close()
+            await asyncio.sleep(0.1)  # for the loop to let go of them
 
         asyncio.run(ask())
         service.idle()
