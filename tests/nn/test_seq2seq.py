@@ -116,6 +116,21 @@ def test_smoothing_pulls_towards_all_tokens():
             torch.testing.assert_close(made.loss(pairs), want, rtol=1e-5, atol=1e-4)
 
 
+def test_the_table_says_in_training_what_could_be_copied():
+    """Of the loss of copying the part w is -log of what the table alone gives each token; of what is measured none."""
+    architecture = seq2seq_architecture(**CASES["copy"])
+    _, _, pairs = some(architecture)
+    made, plain = (network(architecture, uncopied_weight=w).train() for w in (0.25, 0.0))
+    with torch.no_grad():
+        seen = plain(pairs)
+        live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
+        logits_NV = plain._log_p(seen.o_BTE[live_BT])
+        alone = -logits_NV[torch.arange(len(logits_NV)), pairs.wanted_BT[live_BT]].sum()
+        torch.testing.assert_close(made.loss(pairs), 0.75 * plain.loss(pairs) + 0.25 * alone, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(made.eval().loss(pairs), plain.eval().loss(pairs))
+        torch.testing.assert_close(made.nats(pairs), plain.nats(pairs))
+
+
 OPTIONS = {
     "dropout": 0.5,
     "output_dropout": 0.5,

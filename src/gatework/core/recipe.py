@@ -311,6 +311,9 @@ class TrainSection(Section):
     """Language models: weight of the mean square of what the head reads (Merity et al. 2018: 2)."""
     temporal_penalty: Annotated[float, Field(ge=0.0)] = 0.0
     """Language models: weight of the mean square of its change from step to step (Merity et al. 2018: 1)."""
+    uncopied_weight: Chance = 0.5
+    """With `model.copy_source`: part of the loss in which the writer has to say every token without copying. Without it
+    what is easy to copy is not learnt, and the model learns the rest by heart."""
     scheduled_sampling: Chance = 0.0
     """Sequence to sequence: chance, by the last epoch, that the writer reads the token it finds likeliest itself in
     place of the given one; it rises from epoch to epoch (Bengio et al. 2015; in two passes, Mihaylova and Martins

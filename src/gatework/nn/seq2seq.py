@@ -56,6 +56,7 @@ class Seq2Seq(nn.Module):
         zoneout: float = 0.0,
         forget_bias: float = 1.0,
         label_smoothing: float = 0.0,
+        uncopied_weight: float = 0.0,
         counts_V: npt.NDArray[np.integer] | None = None,
     ) -> None:
         """
@@ -64,6 +65,7 @@ class Seq2Seq(nn.Module):
                 `dropout`, and of a transformer 0.
             variational_dropout, weight_drop, zoneout, forget_bias: of all recurrent layers, see `RecurrentStack`.
             label_smoothing: see `softmax`; with copying, of the table's part alone.
+            uncopied_weight: with copying, the part of the loss in which the table has to say every token by itself.
             counts_V: how often each token occurs in targets; the head's bias begins at their logarithms.
         Raises: ConfigError: a chance outside [0, 1), a regulariser that cannot go step by step or has no layer.
         """
@@ -80,6 +82,7 @@ class Seq2Seq(nn.Module):
         self.embedding_dropout = check_chance("model.embedding_dropout", embedding_dropout)
         self.word_dropout = check_chance("input.word_dropout", word_dropout)
         self.label_smoothing = check_chance("train.label_smoothing", label_smoothing)
+        self.uncopied_weight = check_chance("train.uncopied_weight", uncopied_weight)
         a, encoder = architecture, architecture.encoder
         recurrence: dict[str, Any] = {
             "variational_dropout": variational_dropout,
@@ -152,6 +155,10 @@ class Seq2Seq(nn.Module):
             return softmax_nats(o_NE, self.table_VE, self.bias, wanted_N, smoothing=smoothing, first=1)
         log_p_NV = self._log_p(o_NE)
         nats = self._mixed(log_p_NV, seen, pairs, live_BT).sum()
+        if self.training and self.uncopied_weight:
+            # What is easily copied teaches the table nothing: it learns by heart what is left, and falls behind.
+            alone = -log_p_NV.gather(1, wanted_N[:, None]).sum()
+            nats = (1.0 - self.uncopied_weight) * nats + self.uncopied_weight * alone
         if not smoothing:
             return nats
         spread = -log_p_NV[:, 1:].mean(1).sum()

@@ -302,6 +302,7 @@ def _seq2seq(prepared: Prepared) -> Seq2Seq:
         zoneout=model.zoneout,
         forget_bias=model.forget_bias,
         label_smoothing=recipe.train.label_smoothing,
+        uncopied_weight=recipe.train.uncopied_weight,
         counts_V=prepared.train.target.counts_V,
     )
     if start is not None:
