@@ -62,7 +62,7 @@ def _rouge() -> tuple[Figure, ...]:
 
 _REPLIES = (
     Figure(metric="perplexity", shown="perplexity", more_is_better=False),
-    Figure(metric="recall.recall@1", shown="recall@1 of 10, %", scale=100.0),
+    Figure(metric="recall.recall@1", shown="recall@1 of 20, %", scale=100.0),
     Figure(metric="distinct2", shown="distinct-2", scale=1.0),
 )
 SETS: dict[str, SequenceSet] = {
