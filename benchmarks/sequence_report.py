@@ -97,8 +97,8 @@ def render(results: Results) -> str:
         "What parts of the models do": (
             variants(results),
             "The same recipe with one thing changed, and the epochs that suit it (without copying 12, not 10; the "
-            "Transformer 20, not 14); the same metrics, in the order of the table above. Minutes are by the clock, on a "
-            "machine that all shared; the Transformer's run and that of Tatoeba en→zh stood still for part of them.",
+            "Transformer 20, not 14); the same metrics, in the order of the table above. Minutes are by the clock, on "
+            "a machine that all shared; the Transformer's run and that of Tatoeba en→zh stood still for part of them.",
         ),
         "Signatures": (signatures(results), "Of sacreBLEU."),
     }  # fmt: skip
