@@ -207,6 +207,7 @@ private:
         require((std::int64_t)prefixes.size() == batch, "prefixes do not fit");
         const View &starts = views.add(given["only_starts"], 'l', false), &listed = views.add(given["only"], 'i', false);
         const auto* start = static_cast<const std::int64_t*>(column(starts, batch + 1));
+        require(listed.ndim() == 1 && listed.shape(0) == start[batch], "lists of tokens do not fit");
         const auto* only = static_cast<const std::int32_t*>(column(listed, start[batch]));
         std::vector<Source> sources((std::size_t)batch);
         for (std::int64_t b = 0; b < batch; ++b) {
