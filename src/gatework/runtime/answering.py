@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gatework.core import interrupt
 from gatework.core.architecture import Architecture
 from gatework.core.errors import DataError
 from gatework.kernels.decoder import Decoder
@@ -53,6 +54,7 @@ class Answerer(ABC):
         """`decode` of sources of any number and length, in their order."""
         found: list[list[Hypothesis]] = [[]] * len(sources)
         for places in self._groups(sources):
+            interrupt.check()
             memory = self.encode([sources[place] for place in places])
             own = {
                 "prefixes": None if prefixes is None else [prefixes[place] for place in places],
@@ -88,6 +90,7 @@ class Answerer(ABC):
             raise DataError(f"{len(sources)} sources, but {len(ids)} targets.")
         found: list[Float32] = [np.empty(0, dtype=np.float32)] * len(ids)
         for places in self._groups(sources, [len(one) for one in ids]):
+            interrupt.check()
             memory = self.encode([sources[place] for place in places])
             for place, nats in zip(places, self.decoder.nats(memory, [ids[place] for place in places]), strict=True):
                 found[place] = nats

@@ -11,20 +11,18 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from gatework.core.errors import ConfigError, DataError
 from gatework.core.windows import cut
 from gatework.kernels import RecurrentState
+from gatework.runtime.fed import Fed
 from gatework.runtime.network import Network
 from gatework.runtime.reading import Reading
 from gatework.tasks import Codec
 
 _MAGIC, _VERSION, _HEAD = b"GWCS", 1, struct.Struct("<4sII")
 
-AT_ONCE = 1 << 14
-"""Characters taken in at once, of a longer text one piece after the other."""
 OPEN = 8
 """Tokens at the end of a text that are not settled: more letters, or the rest of a tag, may make others of them."""
 LONGEST = 1 << 12
@@ -34,44 +32,33 @@ STOPS = "。，！？；：、"
 """After these, and after blanks, tokens stand apart in every unit."""
 
 
-class ClassifierStream:
+class ClassifierStream(Fed):
     """See the module. `feed` answers for the text so far."""
 
     def __init__(self, network: Network, codec: Codec, options: Mapping[str, Any]) -> None:
         """`network` is one that does not read ahead; `codec` is a `tasks.classify.ClassifyCodec`: of it `text` is
         asked, a `text.TextCodec`. Raises: ConfigError: an option is unknown."""
+        super().__init__()
         self._network, self._codec, self._options = network, codec, dict(options)
         own: Any = codec
         self._units = own.text
         self._read = network.begin()
-        self._text, self._context = "", 0
-        """The end of the text, and how many of its tokens are read already, and only there as context."""
-        self._open = True
+        self._context = 0
+        """How many tokens of `_text`, the end of the text, are read already, and only there as context."""
         self._answer()  # tells of options that are none
-
-    def __enter__(self) -> ClassifierStream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open, self._text = False, ""
 
     def feed(self, text: str) -> list[Any]:
         """Take in more text, cut anywhere. Returns one answer, for the text so far. Raises: DataError: not a string, or
         the stream has ended."""
-        if not isinstance(text, str):
-            raise DataError(f"stream: feed takes a string, got {type(text).__name__}.")
-        self._check()
-        for at in range(0, len(text), AT_ONCE):
-            self._text += text[at : at + AT_ONCE]
+        for part in self._parts(text):
+            self._text += part
             self._settle()
         return [self._answer()]
 
     def end(self) -> list[Any]:
         """Nothing: the last `feed` has answered for all of the text. Nothing can be fed afterwards."""
         self._check()
-        self._open, self._text = False, ""
+        self._close()
         return []
 
     @property
@@ -108,10 +95,6 @@ class ClassifierStream:
         if stream._context > min(count, stream._read.tokens):
             raise DataError("The state is not one of this model's streams. Start without it.")
         return stream
-
-    def _check(self) -> None:
-        if not self._open:
-            raise DataError("stream: it has ended. Begin another one with model.stream().")
 
     def _answer(self) -> Any:
         """For all that has come, as if it ended here."""

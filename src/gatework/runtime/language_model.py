@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gatework import kernels
 from gatework.cells import CELLS
+from gatework.core import interrupt
 from gatework.core.architecture import Architecture
 from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.core.tensors import TensorFile
@@ -186,6 +187,7 @@ class LanguageModel:
         last = np.array([state.last for state in starts])
         first = 0
         while len(lengths_B):
+            interrupt.check()
             time = min(int(lengths_B[0]) - first, max(1, GROUP_TOKENS // len(lengths_B)))
             steps_B = np.minimum(lengths_B - first, time)
             wanted_TB = np.ones((time, len(lengths_B)), dtype=np.int64)

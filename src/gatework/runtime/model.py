@@ -213,7 +213,10 @@ class Model:
     def between(self, prompt: str, text: str) -> str:
         """What joins a prompt and the text after it: a blank where a language model writes words, else nothing. Raises
         ConfigError: the model writes no text."""
-        joint: str = self._language("between").text.between(prompt, text)
+        if not isinstance(self.network, LanguageModel):
+            raise self._writes_none("between")
+        codec: Any = self.codec  # a language model's has `text`
+        joint: str = codec.text.between(prompt, text)
         return joint
 
     def chat(self, **options: Any) -> Chat:
@@ -352,11 +355,14 @@ class Model:
 
     def _language(self, what: str) -> Writer:
         if not isinstance(self.network, LanguageModel):
-            raise ConfigError(f"{what}: the task {self.task} writes no text. Train a model with the task lm.")
+            raise self._writes_none(what)
         if self._writer is None:
             codec: Any = self.codec  # a language model's has `text`
             self._writer = Writer(self.network, codec.text)
         return self._writer
+
+    def _writes_none(self, what: str) -> ConfigError:
+        return ConfigError(f"{what}: the task {self.task} writes no text. Train a model with the task lm.")
 
     def _states(self, given: Any, count: int) -> list[LanguageState] | None:
         """States that a caller gave, one for each of `count` prompts."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework import kernels
+from gatework.core import interrupt
 from gatework.core.architecture import Architecture
 from gatework.core.batch import TextBatch, token_budget_batches
 from gatework.core.tensors import TensorFile
@@ -66,6 +67,7 @@ class Network:
         """Logits of each sequence, (B, C). Raises BundleError where the batch was made by another model's codec."""
         pools = self._pools(batch.sequences)
         for windows in groups(batch.lengths_W):
+            interrupt.check()
             lengths_W = batch.lengths_W[windows]
             time = int(lengths_W.max())
             y_TWP = self._encoder(self._inputs(batch, windows, time), lengths_W)

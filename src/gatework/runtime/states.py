@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from gatework import kernels
 from gatework.cells import CELLS
+from gatework.core import interrupt
 from gatework.core.architecture import States
 from gatework.core.batch import PieceBatch
 
@@ -89,6 +90,7 @@ class StateEncoder:
         states_NH = np.empty((len(batch.row_N), self.settings.width), dtype=np.float32)
         place_R = np.empty(len(batch.lengths_R), dtype=np.int64)
         for rows in _groups(batch.lengths_R):
+            interrupt.check()
             place_R.fill(-1)
             place_R[rows] = np.arange(len(rows))
             own_n = np.flatnonzero(place_R[batch.row_N] >= 0)

@@ -12,7 +12,6 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,13 @@ import numpy.typing as npt
 from gatework.core.errors import ConfigError, DataError
 from gatework.core.paths import TagPaths
 from gatework.core.windows import stride
+from gatework.runtime.fed import Fed
 from gatework.runtime.tagger import Tagger
 from gatework.tasks import Codec
 
 _MAGIC, _VERSION, _WORD = b"GWTS", 1, struct.Struct("<I")
 Int32 = npt.NDArray[np.int32]
 
-AT_ONCE = 1 << 14
-"""Characters taken in at once, of a longer text one piece after the other."""
 WINDOWS = 3
 """Windows that a sentence fills before its beginning is answered."""
 FORCED = 8
@@ -37,40 +35,28 @@ OFTEN = 2048
 """Characters up to which every new piece is looked at; of more, once they have grown by an eighth."""
 
 
-class Stream:
+class Stream(Fed):
     """A text that comes in pieces. `feed` gives the answers that are due, `end` those that are left."""
 
     def __init__(self, tagger: Tagger, codec: Codec, options: Mapping[str, Any]) -> None:
         """Raises: ConfigError: an option makes no sense for a stream."""
         if "allow" in options or codec.search([], **options).paths > 1:
             raise ConfigError("stream: top_k and allow are about whole texts. Leave them out, or use predict.")
+        super().__init__()
         self._tagger, self._codec, self._options = tagger, codec, options
-        self._text = ""
         self._looked = 0
         """Characters there were when they were last looked at."""
         self._given: list[Int32] = []
         """Tags, for each layer, of the first tokens of `_text`, which are answered and only there as context."""
         self._before, self._tokens = 0, 0
         """Characters of the stream before `_text`, and tokens that are answered."""
-        self._open = True
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open, self._text = False, ""
 
     def feed(self, text: str) -> list[Any]:
         """Take in more text, cut anywhere. Returns answers, one a sentence or piece of one, in order; offsets count
         from the start of the stream. Raises: DataError: not a string, or the stream has ended."""
-        if not isinstance(text, str):
-            raise DataError(f"stream: feed takes a string, got {type(text).__name__}.")
-        self._check()
         answers: list[Any] = []
-        for at in range(0, len(text), AT_ONCE):
-            self._text += text[at : at + AT_ONCE]
+        for part in self._parts(text):
+            self._text += part
             if len(self._text) <= OFTEN or len(self._text) - self._looked >= len(self._text) // 8:
                 answers += self._answers(ended=False)
                 self._looked = len(self._text)
@@ -80,7 +66,7 @@ class Stream:
         """The answers that are left. Nothing can be fed afterwards."""
         self._check()
         answers = self._answers(ended=True)
-        self._open, self._text = False, ""
+        self._close()
         return answers
 
     @property
@@ -124,10 +110,6 @@ class Stream:
         if not fits:
             raise DataError("The state is not one of this model's streams. Start without it.")
         return stream
-
-    def _check(self) -> None:
-        if not self._open:
-            raise DataError("stream: it has ended. Begin another one with model.stream().")
 
     def _answers(self, *, ended: bool) -> list[Any]:
         example = self._codec.encode(self._text)

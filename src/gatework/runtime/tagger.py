@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatework import kernels
+from gatework.core import interrupt
 from gatework.core.architecture import Architecture
 from gatework.core.batch import TextBatch, token_budget_batches
 from gatework.core.paths import TagPaths
@@ -155,9 +156,11 @@ class Tagger:
             return found
         short = np.flatnonzero(lengths_N <= self.architecture.window)
         for places in token_budget_batches(lengths_N[short], budget=GROUP_TOKENS, max_batch=MAX_BATCH):
+            interrupt.check()
             chosen = short[places].tolist()
             decode(chosen, self.emissions(codec.collate([parts[index] for index in chosen])))
         for index in np.flatnonzero(lengths_N > self.architecture.window).tolist():
+            interrupt.check()
             decode([index], [rows_TC[:, None] for rows_TC in self._long(codec, parts[index])])
         return found
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gatework.core import interrupt
 from gatework.core.errors import ConfigError
 from gatework.kernels import RecurrentState
 from gatework.kernels.automaton import Pieces
@@ -55,6 +56,7 @@ class Writer:
         rows = [(state, odd) for state, odd in zip(read, unknown, strict=True) for _ in range(options.count)]
         found: list[Generated] = []
         for first in range(0, len(rows), TOGETHER):
+            interrupt.check()
             found += self._together(rows[first : first + TOGETHER], order, options, first)
         return [found[at : at + options.count] for at in range(0, len(found), options.count)]
 

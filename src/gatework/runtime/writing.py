@@ -93,7 +93,7 @@ class Options:
 
     max_tokens: int = 256
     """Tokens to write at most."""
-    stop: str | Sequence[str] = ()
+    stop: str | Sequence[str] | None = ()
     """Strings that end a text where they appear."""
     temperature: float = 1.0
     """Below 1 more likely tokens, above 1 less likely ones; 0 for the most likely one each time."""
@@ -132,6 +132,8 @@ class Options:
         for name in ("top_p", "min_p"):
             if (value := getattr(self, name)) is not None:
                 check_number(name, value, 1e-9, 1.0)
+        if not isinstance(self.stop, str | Sequence | None):
+            raise ConfigError(f"stop must be a string or several, got {self.stop!r:.60}.")
         stops: tuple[Any, ...] = self.stops
         if not all(isinstance(stop, str) and stop for stop in stops):
             raise ConfigError(f"stop must be strings, and no empty ones, got {self.stop!r:.60}.")
@@ -158,7 +160,7 @@ class Options:
     @property
     def stops(self) -> tuple[str, ...]:
         """The stop strings."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
     def draws(self) -> bool:
