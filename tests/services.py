@@ -112,7 +112,7 @@ class Running:
 def running(models, limits=None, *, rpc=False, **options):
     """A service of bundles, until the end of the block."""
     from gatework.server import Limits, Settings, make_service
-    from gatework.server.run import make_server, start_rpc
+    from gatework.server.run import make_server, start_rpc, tidied
 
     limits = limits or Limits()
     service = make_service([str(model) for model in models], limits, **options)
@@ -127,7 +127,8 @@ def running(models, limits=None, *, rpc=False, **options):
         server.loop = asyncio.get_running_loop()
         made, port = await start_rpc(service, settings)
         ports.append(port or 0)
-        await server.serve(sockets=[listening])
+        async with tidied(service):
+            await server.serve(sockets=[listening])
         if made is not None:
             await made.stop(5)
 

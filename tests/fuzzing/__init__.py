@@ -33,7 +33,9 @@ def parameters(rng: Random) -> dict[str, Any]:
     known: dict[str, Any] = {
         "binary_data_output": True, "sequence_id": rng.choice((0, 1, "a", -1)), "sequence_start": True,
         "sequence_end": True, "max_tokens": 3, "seed": 1, "temperature": 0.8, "top_k": 2, "threshold": 0.5, "beams": 2,
-        "count": 2, "stream": False, "constraint": {"words": ["cat"]}, "timeout": 5, "priority": 1,
+        "count": 2, "stream": False, "constraint": {"words": ["cat"]}, "timeout": 5, "priority": 1, "stop": ["."],
+        "prefix": "a", "no_repeat": 2, "length_penalty": 0.5, "min_p": 0.1, "top_p": 0.9, "split": "never", "allow": {},
+        "dictionary": {"a": "b"}, "max_ratio": 1.5, "shortlist": False, "repetition_penalty": 1.2,
     }  # fmt: skip
     found = {name: known[name] for name in known if rng.random() < 0.08}
     for name in found:

@@ -15,6 +15,17 @@ from fuzzing import MODELS, PATIENCE, Reader, Wrong, changed, damaged, dumped, p
 
 GOOD_PATH = "/v1/models/classify/predict"
 GOOD = json.dumps({"text": "a great film"}).encode()
+ODD_VALUES = (
+    "http://[",
+    "null",
+    "http://localhost",
+    "\xff://",
+    "Bearer",
+    "Bearer \xff",
+    "text/event-stream",
+    "",
+    "100-c",
+)
 STATUSES = (200, 400, 403, 404, 405, 408, 409, 413, 415, 422, 431, 503)
 """What HTTP may be answered: never 500, and never nothing."""
 
@@ -39,6 +50,8 @@ def make(rng: Random) -> Request:
         headers["Content-Encoding"] = packing
     if rng.random() < 0.1:
         headers["Accept-Encoding"] = rng.choice(("gzip", "deflate", "gzip;q=0", "br", "*", "gzip, deflate", "\xfe"))
+    if rng.random() < 0.08:
+        headers[rng.choice(("Origin", "Authorization", "Accept", "Cookie", "Expect"))] = rng.choice(ODD_VALUES)
     framed, length = True, str(len(body))
     way = rng.random()
     if way < 0.06:

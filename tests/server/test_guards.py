@@ -1,5 +1,6 @@
 """Who may ask; what hostile clients get; replacing models under load; the end of a service."""
 
+import asyncio
 import gzip
 import shutil
 import socket
@@ -14,8 +15,9 @@ from services import need_extra, running
 
 need_extra()
 
+from gatework.core import interrupt  # noqa: E402
 from gatework.core.errors import ConfigError  # noqa: E402
-from gatework.server import Limits, Settings  # noqa: E402
+from gatework.server import Limits, Settings, make_service  # noqa: E402
 from gatework.server.gate import read_tokens  # noqa: E402
 from gatework.server.registry import named  # noqa: E402
 
@@ -34,6 +36,30 @@ def test_tokens(small):
         assert service.get("/health/live").status == service.get("/health/ready").status == 200
 
 
+def test_what_is_too_late_leaves_its_thread_to_others(small):
+    """One worker: the second request is answered by the thread that the first one held."""
+    limits, ended = Limits(seconds=0.2), threading.Event()
+
+    def endless():
+        try:
+            while True:
+                interrupt.check()
+        finally:
+            ended.set()
+
+    async def ask(asking):
+        with pytest.raises(TimeoutError):
+            await asking.call(endless)
+        return await asyncio.wait_for(asking.call(lambda: "answered"), 30)
+
+    service = make_service([str(small["classify"])], limits, workers=1)
+    try:
+        assert asyncio.run(ask(service.asking)) == "answered"
+        assert ended.is_set()
+    finally:
+        service.close()
+
+
 def test_token_files(tmp_path):
     path = tmp_path / "tokens"
     path.write_text("# for the balancer\nabcdefgh\n\nijklmnop\n")
@@ -47,7 +73,8 @@ def test_token_files(tmp_path):
 def test_pages_of_other_origins_may_not_ask(everything):
     own = f"127.0.0.1:{everything.port}"
     assert everything.post(PATH, GOOD, headers={"Origin": f"http://{own}"}).status == 200
-    assert everything.post(PATH, GOOD, headers={"Origin": "http://evil.example"}).status == 403
+    for other in ("http://evil.example", "http://[", "null", "\xff://"):
+        assert everything.post(PATH, GOOD, headers={"Origin": other}).status == 403
     assert everything.post(PATH, GOOD, headers={"Host": "evil.example"}).status == 403
     assert everything.post(PATH, GOOD, headers={"Host": "localhost:1"}).status == 200
 

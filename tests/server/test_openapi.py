@@ -3,6 +3,7 @@ not, and checks statuses, types and bodies of the answers."""
 
 import os
 import shutil
+from itertools import product
 
 import pytest
 
@@ -54,3 +55,21 @@ def test_answers_are_as_described(described, small):
 
         ask()
     service.idle()
+
+
+@pytest.mark.parametrize("action", ["predict", "generate", "fill", "rewrite"])
+def test_options_that_do_not_fit_are_refused(everything, small, action):
+    jsonschema = pytest.importorskip("jsonschema_rs", reason="of an older schemathesis")
+    path = f"/v1/models/{{name}}/{action}"
+    content = everything.get("/openapi.json").json["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    body = content["schema"].get("oneOf", [content["schema"]])[0]
+    values = (None, True, -1, 0, 1.5, 1e9, "", "no", ["x", 1], [1, 2, 3], {"odd": 1}, {"must": 3})
+    asked = 0
+    for (option, schema), value in product(body["properties"]["options"]["properties"].items(), values):
+        if jsonschema.is_valid(schema, value):
+            continue
+        for name in small:
+            got = everything.post(path.format(name=name), {**content["example"], "options": {option: value}})
+            assert 400 <= got.status < 500, (name, option, value, got.body)
+            asked += 1
+    assert asked > 100

@@ -196,15 +196,35 @@ def test_a_state_is_fetched_and_put_back(everything, small):
 
 
 def test_a_state_expires(small):
-    with running([small["lm"]], Limits(sequence_seconds=0.3)) as service:
+    with running([small["lm"]], Limits(sequence_seconds=2.0)) as service:
         ask(service, "lm", "the", sequence_id=1, sequence_start=True)
         ask(service, "lm", "the", sequence_id=2, sequence_start=True)
         for _ in range(4):
-            time.sleep(0.15)
+            time.sleep(0.6)
             assert "text" in ask(service, "lm", " cat", sequence_id=2), "what is asked for stays"
         expired = ask(service, "lm", " cat", sequence_id=1)
-        assert (expired.status, "not been asked for 0.3 seconds" in expired.error) == (409, True)
+        assert (expired.status, "not been asked for 2 seconds" in expired.error) == (409, True)
         assert b"gatework_sequences 1.0" in service.get("/metrics").body
+
+
+def test_a_state_that_nobody_asks_for_frees_its_room(small):
+    with running([small["lm"]], Limits(sequence_seconds=0.2)) as service:
+        ask(service, "lm", "the", sequence_id=1, sequence_start=True)
+        assert service.get("/v2/models/lm/sequences/1/state").status == 200
+        until = time.monotonic() + 30
+        while b"gatework_sequences 0.0" not in service.get("/metrics").body:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert b"gatework_state_bytes 0.0" in service.get("/metrics").body
+
+
+def test_an_expired_state_is_not_given_out(small):
+    with running([small["lm"]], Limits(sequence_seconds=60.0)) as service:
+        ask(service, "lm", "the", sequence_id=1, sequence_start=True)
+        [held] = service.service.sequences._held.values()
+        held.used -= 61.0
+        assert service.get("/v2/models/lm/sequences/1/state").status == 404
+        assert not service.service.sequences.known(held.served, "1")
 
 
 def test_states_have_a_budget(small):

@@ -10,7 +10,7 @@ from services import need_extra, running
 
 need_extra()
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
+from websockets.exceptions import InvalidStatus  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
 from gatework.server import Limits  # noqa: E402
@@ -73,16 +73,24 @@ def test_a_language_model_remembers(everything, small):
         assert heard(socket, text="the", options=options)["text"] == first.text
 
 
+def refused(status, words, *where):
+    """The answer that refuses a conversation."""
+    with pytest.raises(InvalidStatus) as told:
+        talk(*where).recv()
+    answer = told.value.response
+    assert answer.status_code == status
+    assert words in json.loads(answer.body)["error"]
+    return answer
+
+
 def test_who_may_not(small):
     with running([small["classify"]], Limits(streams=1), tokens=("a-good-token",)) as service:
-        with pytest.raises(InvalidStatus):
-            talk(service, "classify").recv()
+        refused(401, "needs a token", service, "classify")
         with talk(service, "classify", "?token=a-good-token") as socket:
             assert "answer" in say(socket, text="a")
-            with pytest.raises((InvalidStatus, ConnectionClosed)):
-                talk(service, "classify", "?token=a-good-token").recv()
-        with pytest.raises(InvalidStatus):
-            talk(service, "nobody", "?token=a-good-token").recv()
+            answer = refused(503, "1 streams are under way", service, "classify", "?token=a-good-token")
+            assert answer.headers["retry-after"] == "1"
+        refused(404, "not loaded", service, "nobody", "?token=a-good-token")
 
 
 def test_a_sequence_outlives_its_conversation(everything, small):
@@ -95,8 +103,7 @@ def test_a_sequence_outlives_its_conversation(everything, small):
         assert "options come with the first" in say(socket, text="x", options={"threshold": 0.5})["error"]
         got += say(socket, text=text[40:], end=True)["answers"]
     assert got == want
-    with pytest.raises(InvalidStatus):
-        talk(everything, "classify", "?sequence=1").recv()
+    refused(422, "Send whole texts", everything, "classify", "?sequence=1")
 
 
 def test_a_classifier_reads_on_within_a_sequence(tmp_path):

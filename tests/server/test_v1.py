@@ -102,6 +102,22 @@ MISTAKES = [
     ("lm/generate", {"prompt": "a", "options": {"max_tokens": 10**9}}, 422, "up to 4,096"),
     ("lm/generate", {"prompt": "a", "options": {"temperature": "hot"}}, 422, "temperature"),
     ("lm/generate", {"prompt": "a", "options": {"temperature": "hot"}, "stream": True}, 422, "temperature"),
+    ("lm/generate", {"prompt": ["a"]}, 422, "no string"),
+    ("lm/fill", {"text": ["a ___"]}, 422, "no string"),
+    ("lm/rewrite", {"text": ["a [[b]]"]}, 422, "no string"),
+    ("lm/score", {"texts": [["a"]]}, 422, "string"),
+    ("lm/generate", {"prompt": "a", "options": {"prompt": "x"}}, 422, "prompt is no option"),
+    ("lm/generate", {"prompt": "a", "options": {"self": 1}}, 422, "self is no option"),
+    ("lm/generate", {"prompt": "a", "options": {"state": "x"}}, 422, "state is no option"),
+    ("lm/fill", {"text": "a ___", "options": {"backward": "x"}}, 422, "backward is no option"),
+    ("lm/fill", {"text": "a ___", "options": {"gap": 3}}, 422, "gap must be a string"),
+    ("classify/predict", {"text": "a", "options": {"text": "b"}}, 422, "text is no option"),
+    ("lm/generate", {"prompt": "a", "stream": "yes"}, 422, "stream must be true or false"),
+    ("classify/explain", {"text": ["a"]}, 422, "no string"),
+    ("lm/generate", {"prompt": "a", "options": {"stop": 5}}, 422, "stop must be a string"),
+    ("lm/generate", {"prompt": "a", "options": {"stop": True}}, 422, "stop must be a string"),
+    ("lm/generate", {"prompt": "a", "options": {"stop": [""]}}, 422, "stop must be strings"),
+    ("lm/generate", {"prompt": "a", "options": {"stop": {"a": 1}}}, 422, "stop must be a string"),
     ("classify/generate", {"prompt": "a"}, 422, "writes no text of its own"),
     ("classify/score", {"texts": ["a"]}, 422, "writes no text"),
     ("translate/score", {"texts": ["a"]}, 422, "'pairs'"),
@@ -176,8 +192,8 @@ def test_requests_at_once_get_their_own_answers(everything, small):
 def test_the_description_has_every_path(everything):
     page = everything.get("/openapi.json").json
     paths = {route.path.replace(":path}", "}") for route in everything.service.routes if hasattr(route, "methods")}
-    own = {path for path in paths if path != "/" and not path.startswith("/page/")}
-    assert set(page["paths"]) == own, "all but the page and its files"
+    own = {path for path in paths if path not in ("/", "/docs") and not path.startswith("/page/")}
+    assert set(page["paths"]) == own, "all but the pages and their files"
     for path, calls in page["paths"].items():
         for method in calls:
             if "load" in path:

@@ -44,7 +44,7 @@ def run(
 ) -> None:
     """Serve models over HTTP until Ctrl-C or SIGTERM: JSON, the Open Inference Protocol, streams, metrics.
 
-    `/openapi.json` describes it. Only this machine may ask unless --host says otherwise.
+    `/docs` describes it, for programs `/openapi.json`. Only this machine may ask unless --host says otherwise.
     """
     from gatework.server.installed import check_installed
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
+from gatework.core import interrupt
+from gatework.runtime import Model
 from gatework.server.limits import Limits
 from gatework.server.meters import Meters
 from gatework.server.refusal import Refusal
@@ -18,6 +22,13 @@ T = TypeVar("T")
 
 _PLACE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _COUNTS = ("beams", "count")
+_OWN = frozenset(
+    name
+    for method in (Model.predict, Model.predict_batch, Model.generate, Model.stream, Model.fill, Model.rewrite)
+    for name, one in signature(method).parameters.items()
+    if one.kind is not Parameter.VAR_KEYWORD
+) - {"gap", "marks"}
+"""Names of the methods' own arguments, which are asked for elsewhere or are no JSON; gaps and marks may be chosen."""
 
 
 class Asking:
@@ -47,7 +58,16 @@ class Asking:
 
     async def call(self, work: Callable[[], T]) -> T:
         """Something else that a model does, on another thread. Raises: Refusal, UserError."""
-        return await self._bounded(asyncio.get_running_loop().run_in_executor(self._registry.pool, work))
+        left = threading.Event()
+
+        def wanted_work() -> T:
+            with interrupt.while_wanted(lambda: not left.is_set()):
+                return work()
+
+        try:
+            return await self._bounded(asyncio.get_running_loop().run_in_executor(self._registry.pool, wanted_work))
+        finally:
+            left.set()  # too late, or the client has gone: the thread is for others
 
     async def pieces(self, begin: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
         """What an iterator gives, each piece made on another thread. Raises: Refusal, UserError."""
@@ -115,6 +135,14 @@ def checked_texts(given: Any, limits: Limits, what: str = "texts") -> list[Any]:
     return given
 
 
+def checked_text(given: Any, limits: Limits, what: str = "text") -> str:
+    """One text, and no list of tokens. Raises Refusal 422: something else, or too long."""
+    if not isinstance(given, str):
+        raise Refusal(422, f"{what}: {type(given).__name__} is no string.")
+    checked_texts([given], limits, what)
+    return given
+
+
 def checked_options(served: Served, given: Any, limits: Limits) -> dict[str, Any]:
     """Options of a prediction or of a generation, none of them beyond what the service allows; the rest is checked
     where they are used. Raises Refusal 422."""
@@ -123,6 +151,8 @@ def checked_options(served: Served, given: Any, limits: Limits) -> dict[str, Any
     if not isinstance(given, dict):
         raise Refusal(422, f"options must be an object, got {type(given).__name__}.")
     options = dict(given)
+    if own := sorted(_OWN & set(options)):
+        raise Refusal(422, f"options: {own[0]} is no option.")
     for name in _COUNTS:
         _whole(options, name, limits.beams)
     _whole(options, "max_tokens", limits.tokens)

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from gatework.core import interrupt
+
 AT_ONCE = 3e-4
 LONGEST = 0.05
 PROBE = "the of and to a in is you that it"
@@ -115,14 +117,16 @@ class Batcher:
             return [self._tried(jobs[0])]
         examples = [example for job in jobs for example in job.examples]
         try:
-            found = iter(self._answers(examples, jobs[0].options, sum(job.size for job in jobs)))
+            with interrupt.while_wanted(lambda: not all(job.future.done() for job in jobs)):
+                found = iter(self._answers(examples, jobs[0].options, sum(job.size for job in jobs)))
         except Exception:
             return [self._tried(job) for job in jobs]
         return [[next(found) for _ in job.examples] for job in jobs]
 
     def _tried(self, job: _Job) -> list[Any] | Exception:
         try:
-            return self._answers(job.examples, job.options, job.size)
+            with interrupt.while_wanted(lambda: not job.future.done()):
+                return self._answers(job.examples, job.options, job.size)
         except Exception as error:
             return error
 

@@ -31,7 +31,7 @@ class Gate:
         if self._local and head.host and _name(head.host) not in LOOPBACK:
             # A name that a page's owner points at 127.0.0.1 would make that page one of this origin.
             raise Refusal(403, "This service answers to localhost alone. Start it with --token-file to use a name.")
-        if head.origin and urlsplit(head.origin.decode("latin-1")).netloc.encode("latin-1") != head.host:
+        if head.origin and (_place(head.origin) or None) != head.host:
             raise Refusal(403, "Pages of another origin may not ask.")
 
     def check_token(self, given: bytes) -> None:
@@ -39,6 +39,14 @@ class Gate:
         right = [hmac.compare_digest(given, token) for token in self._tokens]
         if self._tokens and not any(right):
             raise Refusal(401, "This service needs a token: Authorization: Bearer TOKEN.")
+
+
+def _place(origin: bytes) -> bytes:
+    """Host and port of an Origin; empty where it is no URL, or one without a host."""
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.encode("latin-1")
+    except ValueError:
+        return b""
 
 
 def read_tokens(path: Path) -> tuple[str, ...]:

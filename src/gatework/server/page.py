@@ -1,4 +1,4 @@
-"""The page at `/`: files of this package, held in memory, that ask the service alone and nothing beyond it."""
+"""The page at `/`, the reference at `/docs`: files of this package, held in memory, that ask the service alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-OWN = ("index.html", "page.css", "page.js", "asking.js", "dialogue.js", "views.js", "words.js")
+OWN = (
+    "index.html", "page.js", "dialogue.js", "reference.html", "reference.js", "reference_words.js", "schema.js",
+    "asking.js", "language.js", "programs.js", "views.js", "words.js", "page.css",
+)  # fmt: skip
+PLACES = {"index.html": "/", "reference.html": "/docs"}
 SHARED = ("explain.css", "explain.js")
 """Of `gatework.explain`: what its pages are drawn with."""
 POLICY = (
@@ -34,7 +38,7 @@ class Page:
         for package, names in (("gatework.server", OWN), ("gatework.explain", SHARED)):
             for name in names:
                 content = (files(package) / "page" / name).read_bytes()
-                path = "/" if name == "index.html" else f"/page/{name}"
+                path = PLACES.get(name, f"/page/{name}")
                 tag = f'"{sha256(content).hexdigest()[:16]}"'
                 self._files[path] = content, f"{TYPES[name.rpartition('.')[2]]}; charset=utf-8", tag
 

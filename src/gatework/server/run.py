@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,14 +164,25 @@ async def _run(
             await rpc.stop(settings.drain)
 
     telling, ending = asyncio.create_task(tell()), asyncio.create_task(end())
-    tidying = asyncio.create_task(give_back_now_and_then())
     try:
-        await server.serve(sockets=[listening])
-        await ending
+        async with tidied(service):
+            await server.serve(sockets=[listening])
+            await ending
     finally:
-        for task in (telling, ending, tidying):
+        for task in (telling, ending):
             task.cancel()
         service.close()
+
+
+@contextlib.asynccontextmanager
+async def tidied(service: Service) -> AsyncIterator[None]:
+    """Meanwhile what has expired, and memory that is free, is given back."""
+    tasks = [asyncio.create_task(work()) for work in (give_back_now_and_then, service.sequences.sweep_now_and_then)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def start_rpc(service: Service, settings: Settings) -> tuple[Any, int | None]:

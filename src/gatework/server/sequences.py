@@ -65,7 +65,6 @@ class Sequences:
         self._asking, self._limits, self._meters = asking, limits, meters
         self._held: dict[tuple[str, str], Held] = {}
         self._bytes = 0
-        self._swept = time.monotonic()
 
     @asynccontextmanager
     async def holding(self, served: Served, place: Place) -> AsyncIterator[Held]:
@@ -75,7 +74,6 @@ class Sequences:
         """
         check_keeps(served)
         key = served.name, place.identity
-        self.sweep()
         held = self._begun(served, key) if place.start else self._known(key)
         keep = False
         try:
@@ -104,8 +102,7 @@ class Sequences:
 
     def known(self, served: Served, identity: str) -> bool:
         """Whether a sequence is there."""
-        self.sweep()
-        return (served.name, identity) in self._held
+        return self._alive((served.name, identity)) is not None
 
     def model(self, served: Served, place: Place) -> Served:
         """The model that a sequence began with; `served` at its start."""
@@ -115,8 +112,7 @@ class Sequences:
     async def get(self, served: Served, identity: str) -> bytes:
         """A state as bytes, for `put`, here or elsewhere. Raises Refusal 404: there is none."""
         check_keeps(served)
-        self.sweep()
-        held = self._held.get((served.name, identity))
+        held = self._alive((served.name, identity))
         if held is None:
             raise Refusal(404, f"sequence {identity[:60]!r} of {served.name} is not there.")
         async with held.lock:
@@ -130,7 +126,6 @@ class Sequences:
         check_keeps(served)
         state = await self._asking.call(partial(_state_of, served, data))
         key = served.name, identity
-        self.sweep()
         held = self._begun(served, key)
         held.state = state
         self._weigh(key, held)
@@ -144,23 +139,26 @@ class Sequences:
         self._drop(key, held)
 
     def sweep(self) -> None:
-        """Forget what has expired, if nobody has looked for a while."""
-        now = time.monotonic()
-        if now - self._swept < min(SWEEP, self._limits.sequence_seconds / 2):
-            return
-        self._swept = now
-        old = [
-            (key, held)
-            for key, held in self._held.items()
-            if now - held.used > self._limits.sequence_seconds and not held.lock.locked()
-        ]
-        for key, held in old:
+        """Forget what has expired."""
+        for key, held in [(key, held) for key, held in self._held.items() if self._expired(held)]:
             self._drop(key, held)
+
+    async def sweep_now_and_then(self) -> None:
+        """The same all the time, beside the event loop."""
+        while True:
+            await asyncio.sleep(min(SWEEP, self._limits.sequence_seconds))
+            self.sweep()
+
+    def _expired(self, held: Held) -> bool:
+        """Nobody has asked for it for long, nor does now."""
+        return time.monotonic() - held.used > self._limits.sequence_seconds and not held.lock.locked()
 
     def _begun(self, served: Served, key: tuple[str, str]) -> Held:
         old = self._held.get(key)
         if old is not None:
             self._drop(key, old)
+        if self._bytes + EACH > self._limits.state_bytes:
+            self.sweep()
         if self._bytes + EACH > self._limits.state_bytes:
             raise Refusal(503, f"{len(self._held)} sequences fill the room for states. Try again.")
         held = self._held[key] = Held(served)
@@ -168,9 +166,17 @@ class Sequences:
         return held
 
     def _known(self, key: tuple[str, str]) -> Held:
-        held = self._held.get(key)
-        if held is None or time.monotonic() - held.used > self._limits.sequence_seconds:
+        held = self._alive(key)
+        if held is None:
             raise self._unknown(key)
+        return held
+
+    def _alive(self, key: tuple[str, str]) -> Held | None:
+        """A sequence that is there; one that has expired is forgotten now."""
+        held = self._held.get(key)
+        if held is not None and self._expired(held):
+            self._drop(key, held)
+            return None
         return held
 
     def _unknown(self, key: tuple[str, str]) -> Refusal:
@@ -186,6 +192,8 @@ class Sequences:
         if self._held.get(key) is not held:
             return
         size = EACH + held.state.nbytes
+        if self._bytes + size - held.size > self._limits.state_bytes:
+            self.sweep()
         if self._bytes + size - held.size > self._limits.state_bytes:
             self._drop(key, held)
             raise Refusal(503, "The room for states is full, and this one has grown: it is forgotten. Begin it again.")

@@ -20,9 +20,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from gatework.server.asking import checked_options, checked_texts
+from gatework.server.asking import checked_options, checked_text, checked_texts
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Served, check_known
 from gatework.server.requests import dumped, head_of, parsed
@@ -53,7 +54,7 @@ class Sockets:
                 await socket.accept()
                 await self._talk(socket, served, talk)
         except Refusal as refusal:
-            await socket.close(LATER if refusal.status == 503 else POLICY, refusal.message[:100])
+            await _refuse(socket, refusal)
         except WebSocketDisconnect:
             return
 
@@ -80,6 +81,17 @@ class Sockets:
                     self._service.log_failure("WebSocket", socket.url.path)
                 await socket.send_text(dumped({"error": refusal.message}).decode())
             self._service.meters.answered(served.name, "socket", status, time.perf_counter() - start)
+
+
+async def _refuse(socket: WebSocket, refusal: Refusal) -> None:
+    """Before a conversation has begun: with the status and the sentence, where the server can say them."""
+    begun = socket.application_state != WebSocketState.CONNECTING
+    if begun or "websocket.http.response" not in socket.scope.get("extensions", {}):
+        await socket.close(LATER if refusal.status == 503 else POLICY, refusal.message[:100])
+        return
+    again = {"retry-after": str(refusal.retry_after)} if refusal.retry_after is not None else {}
+    body = dumped({"error": refusal.message})
+    await socket.send_denial_response(Response(body, refusal.status, again, media_type="application/json"))
 
 
 def _utf8(data: bytes) -> bool:
@@ -133,7 +145,7 @@ class _Running(_Kept):
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         check_known(data, ("text", "options", "end", "reset"), "stream")
         end = data.get("end") is True
-        [text] = checked_texts([data.get("text", "")], self._asking.limits, "text")
+        text = checked_text(data.get("text", ""), self._asking.limits)
         options = checked_options(self._served, data.get("options"), self._asking.limits)
         async with self._holding(start=data.get("reset") is True, end=end) as held:
             if options and held.state is not None:
@@ -153,7 +165,7 @@ class _Writing(_Kept):
     async def hear(self, data: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         check_known(data, ("text", "options", "reset"), "stream")
         options = checked_options(self._served, data.get("options"), self._asking.limits)
-        [text] = checked_texts([data.get("text", "")], self._asking.limits, "text")
+        text = checked_text(data.get("text", ""), self._asking.limits)
         async with self._holding(start=data.get("reset") is True) as held:
             if "text" not in data:
                 text, options = "", {"max_tokens": 0}

@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gatework.core.errors import UserError
 from gatework.explain.explanation import MOST_TOKENS, explain
-from gatework.server.asking import Asking, checked_options, checked_texts
+from gatework.server.asking import Asking, checked_options, checked_text, checked_texts
 from gatework.server.limits import Limits
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry, Served, check_known
@@ -97,9 +97,10 @@ class V1:
         served, data = self._asked(request, "prompt", "options", "stream")
         if served.kind != "lm":
             raise Refusal(422, f"generate: {served.name} ({served.model.task}) writes no text of its own. Use predict.")
-        prompt = data.get("prompt", "")
-        checked_texts([prompt], self._asking.limits, "prompt")
+        prompt = checked_text(data.get("prompt", ""), self._asking.limits, "prompt")
         options = checked_options(served, data.get("options"), self._asking.limits)
+        if type(data.get("stream", False)) is not bool:
+            raise Refusal(422, "stream must be true or false.")
         if data.get("stream") or EVENTS in request.headers.get("accept", ""):
             return await self._streamed(served, prompt, options)
         if options.get("count", 1) == 1 and options.get("beams", 1) == 1:
@@ -128,7 +129,7 @@ class V1:
     async def fill(self, request: Request) -> Response:
         """What may stand in the gaps of a text."""
         served, data = self._asked(request, "text", "options")
-        [text] = checked_texts([data.get("text")], self._asking.limits, "text")
+        text = checked_text(data.get("text"), self._asking.limits)
         options = checked_options(served, data.get("options"), self._asking.limits)
         options.pop("max_tokens", None)
         found = await self._asking.call(partial(served.model.fill, text, **options))
@@ -137,7 +138,7 @@ class V1:
     async def rewrite(self, request: Request) -> Response:
         """Alternatives to the marked part of a text."""
         served, data = self._asked(request, "text", "options")
-        [text] = checked_texts([data.get("text")], self._asking.limits, "text")
+        text = checked_text(data.get("text"), self._asking.limits)
         options = checked_options(served, data.get("options"), self._asking.limits)
         options.pop("max_tokens", None)
         found = await self._asking.call(partial(served.model.rewrite, text, **options))
@@ -146,7 +147,7 @@ class V1:
     async def explain(self, request: Request) -> Response:
         """Why a model answers a text as it does."""
         served, data = self._asked(request, "text", "label", "limit")
-        [text] = checked_texts([data.get("text")], self._asking.limits, "text")
+        text = checked_text(data.get("text"), self._asking.limits)
         label, limit = data.get("label"), data.get("limit", MOST_TOKENS)
         if not (label is None or isinstance(label, str)):
             raise Refusal(422, f"label must be a string, got {label!r:.40}.")
