@@ -1,7 +1,5 @@
 """The page: its files, and in a browser every kind of model, mistakes, tokens, two languages."""
 
-import shutil
-
 import pytest
 
 import language_models
@@ -14,7 +12,8 @@ from services import need_extra, running
 
 need_extra()
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from gatework.server.page import OWN, PLACES, SHARED  # noqa: E402
+
 TOKEN = "a-long-token"
 
 
@@ -22,16 +21,8 @@ def test_the_page_and_all_it_names_are_there(everything):
     page = everything.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    for name in (
-        "page.css",
-        "page.js",
-        "asking.js",
-        "dialogue.js",
-        "views.js",
-        "words.js",
-        "explain.css",
-        "explain.js",
-    ):
+    assert everything.get("/docs").headers["content-type"] == "text/html; charset=utf-8"
+    for name in {*OWN, *SHARED} - set(PLACES):
         got = everything.get(f"/page/{name}")
         assert got.status == 200
         again = everything.get(f"/page/{name}", headers={"if-none-match": got.headers["etag"]})
@@ -64,46 +55,6 @@ def test_mistakes_about_why(everything, body, message):
     got = everything.post("/v1/models/classify/explain", body)
     assert got.status == 422
     assert message in got.json["error"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens the page of a service; what its console and its requests did wrong is an error at the end."""
-    faults, contexts = [], []
-
-    def visit(service, model="", *, wait="#model option", may_fail=(), **options):
-        context = browser.new_context(locale="en-GB", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((service.url, "data:")) or faults.append(request.url))
-
-        def heard(message):
-            known = any(str(fault) in message.text for fault in may_fail)
-            if message.type in ("error", "warning") and not known:
-                faults.append(message.text)
-
-        page.on("console", heard)
-        page.goto(f"{service.url}/#{model}")
-        page.wait_for_selector(wait, state="attached")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not faults
 
 
 def test_a_classifier_answers_as_one_types(everything, visit):
@@ -277,7 +228,7 @@ def test_both_languages_and_small_screens(everything, visit):
     assert page.inner_text("#text-label") == "Text"
 
 
-def test_a_token_is_asked_for(small, visit):
+def test_a_token_is_asked_for(small, visit, monkeypatch, capsys):
     with running([small["classify"]], tokens=(TOKEN,)) as service:
         page = visit(service, wait="#error:not([hidden])", may_fail=(401,))
         assert "token" in page.inner_text("#error")
@@ -286,6 +237,69 @@ def test_a_token_is_asked_for(small, visit):
         page.wait_for_selector("#model option", state="attached")
         page.fill("#text", "a great film")
         page.wait_for_selector("#answer .first")
+        curl, python = page.text_content("#curl"), page.text_content("#python")
+        assert ' -H "authorization: Bearer $GATEWORK_TOKEN" ' in curl
+        assert TOKEN not in curl + python
+        monkeypatch.setenv("GATEWORK_TOKEN", TOKEN)
+        exec(python, {})
+        assert "scores" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["", "docs"])
+def test_what_other_pages_keep_is_left_alone(everything, visit, path):
+    wait = "details.call" if path else "#model option"
+    page = visit(everything, path=path, wait=wait)
+    page.evaluate("for (const name of ['language', 'gatework-language']) localStorage.setItem(name, 'de')")
+    page.reload()
+    page.wait_for_selector(wait, state="attached")
+    assert page.inner_text("#language") == "中文"
+    page.add_init_script("""for (const name of ["localStorage", "sessionStorage"]) {
+        Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
+    }""")
+    page.reload()
+    page.wait_for_selector(wait, state="attached")
+    page.click("#language")
+    assert page.inner_text("#language") == "English"
+
+
+def test_an_address_that_is_malformed(everything, visit):
+    assert visit(everything, "100%").is_hidden("#error")
+
+
+HELD = """() => {
+    const ask = window.fetch;
+    window.fetch = (url, options) => {
+        if (!url.endsWith("/generate")) return ask(url, options);
+        const body = new ReadableStream({ start(stream) {
+            window.write = (text) => stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify({ text })}\n\n`));
+            options.signal.onabort = () => stream.error(options.signal.reason);
+        } });
+        return Promise.resolve(new Response(body));
+    };
+}"""
+"""A stream that writes what a test has it write."""
+
+
+def test_what_is_done_while_a_model_writes_leaves_it_be(everything, visit):
+    page = visit(everything, "lm")
+    page.fill("#text", "the ")
+    page.click("text=Write")
+    page.wait_for_selector("#status:has-text('tokens')")
+    page.evaluate(HELD)
+    page.click("text=Write")
+    page.evaluate("write('cat')")
+    page.wait_for_selector("#answer .written:has-text('the cat')")
+    assert page.inner_text("#status") == ""
+    page.fill("#text", "a dog")
+    page.click("#language")
+    page.evaluate("write(' sat')")
+    page.wait_for_selector("#answer .written:has-text('the cat sat')")
+    page.click("text=停止")
+    page.wait_for_selector("text=续写")
+    assert page.inner_text("#status") == "已停止"
+    page.click("#why summary")
+    page.wait_for_selector("#explanation canvas")
+    assert page.inner_text("#explanation .tokens").startswith("the cat sat")
 
 
 def test_a_service_that_went_away_is_told(small, visit):

@@ -1,17 +1,27 @@
 // Requests to the service, with a token where it wants one.
 
-let token = sessionStorage.getItem("token") || "";
-export const setToken = (value) => { token = value; sessionStorage.setItem("token", value); };
+import { keep, recall, words } from "./language.js";
+
+const KEY = "gatework-token";
+let token = recall("sessionStorage", KEY);
+export const hasToken = () => token !== "";
+export const setToken = (value) => { token = value; keep("sessionStorage", KEY, value); };
 
 export class Refused extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 
-function options(body, signal) {
+// The response to a request: a body is JSON, as text or to become it, or a file.
+export async function send(method, path, body, signal) {
+  if (/[^\x20-\x7e\xa0-\xff]/.test(token)) throw new Refused(401, words().odd_token);  // no header can hold it
   const headers = token ? { authorization: `Bearer ${token}` } : {};
-  if (body === undefined) return { headers, signal };
-  return { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body), signal };
+  if (body === undefined) return fetch(path, { method, headers, signal });
+  headers["content-type"] = body instanceof Blob ? "application/octet-stream" : "application/json";
+  const sent = typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body);
+  return fetch(path, { method, headers, signal, body: sent });
 }
+
+const fetched = (path, body, signal) => send(body === undefined ? "GET" : "POST", path, body, signal);
 
 async function refused(response) {
   const text = await response.text();
@@ -23,14 +33,14 @@ async function refused(response) {
 // The answer to a request, and the milliseconds it took.
 export async function ask(path, body, signal) {
   const start = performance.now();
-  const response = await fetch(path, options(body, signal));
+  const response = await fetched(path, body, signal);
   if (!response.ok) throw await refused(response);
   return { data: await response.json(), ms: performance.now() - start };
 }
 
 // Server-sent events of a request, as [name, data].
 export async function* events(path, body, signal) {
-  const response = await fetch(path, options(body, signal));
+  const response = await fetched(path, body, signal);
   if (!response.ok) throw await refused(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

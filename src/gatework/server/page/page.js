@@ -3,17 +3,17 @@
 import { ask, events, Refused, setToken } from "./asking.js";
 import { Dialogue } from "./dialogue.js";
 import { renderExplanation } from "./explain.js";
-import { element, kindsOf, OPTIONS, read, viewOf } from "./views.js";
-import { WORDS } from "./words.js";
+import { changing, dress, language, words } from "./language.js";
+import { copies, curl, python } from "./programs.js";
+import { element, kindsOf, named, OPTIONS, read, viewOf } from "./views.js";
 
 const LIVE_MS = 60, WHY_MS = 350, WHY_TOKENS = 96, SHOWN = 12;
 const at = (id) => document.getElementById(id);
-const state = { models: [], model: null, written: "", language: localStorage.getItem("language") || browserLanguage(), turn: 0 };
+const state = { models: [], model: null, asked: "", written: "", turn: 0 };
 const dialogue = new Dialogue(at("answer"));
 let running = null, typed = 0, wondered = 0;
+let writing = false;  // whether a language model is at it; what is typed meanwhile is not what it goes on from
 
-function browserLanguage() { return navigator.language.startsWith("zh") ? "zh" : "en"; }
-const words = () => WORDS[state.language];
 const view = () => viewOf(state.model);
 const path = (action) => `v1/models/${state.model.name.split("/").map(encodeURIComponent).join("/")}/${action}`;
 
@@ -49,8 +49,10 @@ async function answer() {
   if (view().turns) { await say(); return; }
   running?.abort();
   running = new AbortController();
-  state.written = "";
   const signal = running.signal, turn = ++state.turn, text = at("text").value;
+  state.asked = text;
+  state.written = "";
+  writing = false;
   at("error").hidden = true;
   code();
   if (!text.trim() && view().live) {
@@ -85,7 +87,7 @@ async function say(again = false) {
   running = new AbortController();
   at("error").hidden = true;
   dialogue.draw(words(), true);
-  buttons(true);
+  buttons();
   try {
     const { data, ms } = await ask(path(action), body, running.signal);
     if (turn !== state.turn) return;
@@ -101,7 +103,7 @@ async function say(again = false) {
     if (turn === state.turn) {
       running = null;
       dialogue.draw(words());
-      buttons(false);
+      buttons();
       code();
     }
   }
@@ -116,7 +118,7 @@ function forget() {
   at("error").hidden = true;
   at("explanation").replaceChildren();
   dialogue.draw(words());
-  buttons(false);
+  buttons();
   code();
   at("text").focus();
 }
@@ -128,11 +130,13 @@ const between = (text, next) => (state.model.spaced && /\S$/.test(text) && /^\S/
 async function write(body, text, signal, turn) {
   const start = performance.now();
   at("answer").replaceChildren();
+  at("status").textContent = "";
   const line = element(at("answer"), "p", "", "written");
   line.dir = "auto";
   element(line, "span", text, "given");
   const place = element(line, "span");
-  buttons(true);
+  writing = true;
+  buttons();
   try {
     for await (const [name, data] of events(path("generate"), body, signal)) {
       if (turn !== state.turn) return;
@@ -146,7 +150,15 @@ async function write(body, text, signal, turn) {
       const ms = performance.now() - start;
       at("status").textContent = `${data.tokens} ${words().tokens}, ${words().ended[data.reason] || data.reason}, ${ms.toFixed(0)} ${words().ms}`;
     }
-  } finally { if (turn === state.turn) buttons(false); }
+  } catch (error) {
+    if (error.name !== "AbortError" || turn !== state.turn) throw error;
+    at("status").textContent = words().ended.stop;
+  } finally {
+    if (turn === state.turn) {
+      writing = false;
+      buttons();
+    }
+  }
 }
 
 // Why: asked once typing rests, and only where it is looked at.
@@ -159,32 +171,26 @@ async function explain() {
   const turn = state.turn;
   if (!state.model) return;
   try {
-    const text = view().turns ? view().read(dialogue.turns.slice(0, -1), state.model) : at("text").value + state.written;
+    const text = view().turns ? view().read(dialogue.turns.slice(0, -1), state.model)
+      : state.written ? state.asked + state.written : at("text").value;
     if (!text.trim()) { at("explanation").replaceChildren(); return; }
     const { data } = await ask(path("explain"), { text, limit: WHY_TOKENS });
     if (view().turns) data.alignment = null;  // of the likeliest reply, where the one shown was drawn
-    if (turn === state.turn) renderExplanation(at("explanation"), data, state.language, false);
+    if (turn === state.turn) renderExplanation(at("explanation"), data, language(), false);
   } catch (error) { if (turn === state.turn) fail(error); }
 }
 
 function code() {
   const [action, body] = request(), url = new URL(path(action), location.href).href;
-  const shell = JSON.stringify(body).replaceAll("'", "'\\''");
-  at("curl").textContent = `curl '${url}' -H 'content-type: application/json' -d '${shell}'`;
-  const python = JSON.stringify(body).replaceAll("\\", "\\\\").replaceAll("'", "\\'");
-  at("python").textContent = "import json, urllib.request\n\n"
-    + `body = '${python}'.encode()\n`
-    + `request = urllib.request.Request("${url}", body, {"content-type": "application/json"})\n`
-    + (body.stream ? "for line in urllib.request.urlopen(request):\n    print(line.decode(), end=\"\")\n"
-      : "print(json.load(urllib.request.urlopen(request)))\n");
+  at("curl").textContent = curl("POST", url, JSON.stringify(body), body.stream);
+  at("python").textContent = python(url, JSON.stringify(body), body.stream);
 }
 
-function buttons(busy) {
+function buttons() {
   at("actions").replaceChildren();
   if (view().live) return;
-  const stop = () => { running.abort(); if (!view().turns) buttons(false); };
-  const filling = at("text").value.includes(view().gap || "\0");
-  if (busy) button("stop", stop, "main");
+  const busy = view().turns ? running !== null : writing, filling = at("text").value.includes(view().gap || "\0");
+  if (busy) button("stop", () => running.abort(), "main");
   else button(view().turns ? "send" : filling ? "fill" : "write", answer, "main");
   if (busy || !view().turns || !dialogue.turns.length) return;
   button("again", () => say(true));
@@ -199,10 +205,7 @@ function button(word, work, className = "") {
 
 // Everything that depends on the model and the language.
 function draw() {
-  document.documentElement.lang = state.language;
-  for (const place of document.querySelectorAll("[data-word]")) place.textContent = words()[place.dataset.word];
-  for (const button of document.querySelectorAll("[data-copy]")) button.textContent = words().copy;
-  at("language").textContent = words().other;
+  dress();
   const model = state.model;
   if (!model) { fail(new Refused(0, words().no_model)); return; }
   const kinds = kindsOf(model);
@@ -223,7 +226,7 @@ function draw() {
     input.oninput = change;
   }
   if (view().turns) dialogue.draw(words(), Boolean(running));
-  buttons(Boolean(view().turns && running));
+  buttons();
   code();
 }
 
@@ -231,7 +234,12 @@ function change() {
   clearTimeout(typed);
   if (!state.model) return;
   if (view().live) typed = setTimeout(answer, LIVE_MS);
-  else { state.written = ""; buttons(Boolean(view().turns && running)); code(); if (!view().turns) wonder(); }
+  else {
+    if (!writing) state.written = "";
+    buttons();
+    code();
+    if (!view().turns) wonder();
+  }
 }
 
 async function start() {
@@ -239,8 +247,7 @@ async function start() {
     const { data } = await ask("v1/models");
     at("error").hidden = true;
     state.models = data.models;
-    const wanted = decodeURIComponent(location.hash.slice(1));
-    state.model = data.models.find((model) => model.name === wanted) || data.models[0] || null;
+    state.model = data.models.find((model) => model.name === named()) || data.models[0] || null;
     at("model").replaceChildren();
     for (const model of data.models) element(at("model"), "option", model.name).selected = model === state.model;
     draw();
@@ -263,6 +270,7 @@ at("model").onchange = () => {
   running = null;
   state.turn++;
   state.written = "";
+  writing = false;
   dialogue.turns = [];
   for (const id of ["answer", "explanation"]) at(id).replaceChildren();
   at("status").textContent = "";
@@ -270,20 +278,13 @@ at("model").onchange = () => {
   change();
   wonder();
 };
-at("language").onclick = () => {
-  state.language = state.language === "en" ? "zh" : "en";
-  localStorage.setItem("language", state.language);
+changing(() => {
   draw();
-  change();
+  if (!state.model) return;
+  if (view().live) change();  // its answer has words too
   wonder();
-};
+});
 at("why").ontoggle = wonder;
 at("token").onchange = () => { setToken(at("token").value.trim()); start(); };
-for (const button of document.querySelectorAll("[data-copy]")) {
-  button.onclick = async () => {
-    await navigator.clipboard.writeText(at(button.dataset.copy).textContent);
-    button.textContent = words().copied;
-    setTimeout(() => { button.textContent = words().copy; }, 1200);
-  };
-}
+for (const button of document.querySelectorAll("[data-copy]")) copies(button, () => at(button.dataset.copy).textContent);
 start();

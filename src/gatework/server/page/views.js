@@ -11,6 +11,12 @@ export function element(parent, name, text = "", className = "") {
   return made;
 }
 
+// What the address names behind its #.
+export function named() {
+  const hash = location.hash.slice(1);
+  try { return decodeURIComponent(hash); } catch { return hash; }
+}
+
 function bars(place, scores) {
   const grid = element(place, "div", "", "bars");
   Object.entries(scores).slice(0, 12).forEach(([label, score], rank) => {
