@@ -76,14 +76,14 @@ def seq2seq_weights(architecture, seed=0, scale=0.7):
     return {name: rng.normal(0, scale, shape).astype(np.float32) for name, shape in weight_shapes(architecture).items()}
 
 
-def write_model(path, text, *, task="translate", settings=None, seed=0, case="general"):
+def write_model(path, text, *, task="translate", settings=None, seed=0, case="general", **config):
     """A bundle of random weights whose codec for both sides is a `RunningCodec`; its codec."""
     codec = Seq2SeqCodec(text, text, settings or Settings(beams=3, max_ratio=1.0))
     architecture = seq2seq_architecture(**CASES[case], vocabulary=text.vocabulary)
     decode = codec.settings.to_dict()
     write_bundle(
         path,
-        config={"gatework": "0", "task": task, "architecture": architecture.to_dict(), "decode": decode},
+        config={"gatework": "0", "task": task, "architecture": architecture.to_dict(), "decode": decode, **config},
         weights=store(seq2seq_weights(architecture, seed), "fp32").tensors,
         entries=codec.to_entries(),
     )

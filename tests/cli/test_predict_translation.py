@@ -56,6 +56,17 @@ def test_a_script_that_training_had_not_is_told_once(gatework, tmp_path):
     assert json.loads(gatework("predict", tmp_path / "m.gw", "собака", "--json").lines[0])["script"] == "Cyrillic"
 
 
+def test_tokens_that_are_not_known_are_told_once(gatework, translator, tmp_path):
+    (tmp_path / "t.txt").write_text("red cat\nred 😀 zebra\n😀\n", encoding="utf-8")
+    done = gatework("predict", translator, tmp_path / "t.txt")
+    assert done.err.splitlines()[0] == "line 2: 2 tokens that the model does not know"
+    assert "2 of 3 lines have tokens that the model does not know" in done.err
+    answers = package.load(translator).predict_batch(["red cat", "red 😀 zebra"])
+    assert [one.unknown for one in answers] == [0, 2]
+    assert "unknown" not in answers[0].to_dict()
+    assert answers[1].to_dict()["unknown"] == 2
+
+
 def test_a_dictionary_of_a_file(gatework, translator, tmp_path):
     (tmp_path / "d.tsv").write_text("zebra\tZebra\n", encoding="utf-8")
     words = ["red zebra", "--set", f"dictionary={tmp_path / 'd.tsv'}", "--set", "split=always"]
@@ -124,3 +135,21 @@ def test_mistakes(gatework, translator, words, says):
 def test_other_models_have_no_alignment(gatework, model, tmp_path):
     done = gatework("predict", model, "a text", "--plot", tmp_path / "a.png")
     assert (done.status, "--plot draws where a translation looked" in done.err) == (2, True)
+
+
+def test_pairs_whose_training_file_was_the_other_way_round(gatework, tmp_path):
+    """They are read as they say, and that is said."""
+    formats = {"train": {"kind": "rows", "table": "tsv", "source": 1, "target": 0}}
+    write_model(path := tmp_path / "m.gw", WORDS, facts={"formats": formats})
+    (tmp_path / "p.tsv").write_text("red cat\tblue\n", encoding="utf-8")
+    done = gatework("predict", path, "--score", tmp_path / "p.tsv")
+    [want] = package.load(path).score([("red cat", "blue")])
+    assert done.lines == [f"{want.log_p:.4f}\t{want.perplexity:.4f}\t{want.tokens}"]
+    assert "in the training file the target stood first" in done.err
+
+
+def test_what_is_cut_says_which_limit_it_was(gatework, translator):
+    by_ratio = gatework("predict", translator, "red cat dog", "--set", "max_ratio=0.001", "--set", "min_tokens=10")
+    by_tokens = gatework("predict", translator, "red cat dog", "--set", "max_tokens=1", "--set", "min_tokens=1")
+    assert "--set max_ratio=4 lets them" in by_ratio.err
+    assert "--set max_tokens=N with a larger N lets them" in by_tokens.err

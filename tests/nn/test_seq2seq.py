@@ -266,6 +266,16 @@ def test_a_teacher_is_followed(case):
     assert max(float(p.grad.abs().max()) for p in own.parameters() if p.grad is not None) < 1e-4
 
 
+def test_a_teacher_stands_beside_the_loss_as_it_is_without_one():
+    """With copying, smoothing and the table alone in it."""
+    architecture = seq2seq_architecture(**CASES["copy"])
+    _, _, pairs = some(architecture)
+    own = network(architecture, label_smoothing=0.2, uncopied_weight=0.3).train()
+    with torch.no_grad():
+        p_NV = network(architecture, seed=5).log_p_each(pairs).exp()
+        torch.testing.assert_close(own.taught_loss(pairs, p_NV, weight=0.0), own.loss(pairs), rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_targets_of_one_source(case):
     """Encoded once, they are as likely as with a source each, and so are the gradients."""

@@ -1,5 +1,7 @@
 """What `gatework check` finds in files of pairs."""
 
+import json
+
 from gatework.core.recipe import DataSection
 from gatework.text.pair_checks import check_pairs
 
@@ -54,6 +56,28 @@ def test_several_targets_where_they_are_right(tmp_path):
 def test_another_script(tmp_path):
     _, found = problems(tmp_path, {"train": rows(20) + "the house is number 99\t房子是九十九号房子在这里\n"})
     assert found == {("script", "warning", 21)}
+
+
+def test_sides_the_wrong_way_round(tmp_path):
+    train, dev = rows(20, target="房子是号房子在这里"), rows(5, "房子是号房子在这里", "the house is number")
+    report, found = problems(tmp_path, {"train": train, "dev": dev})
+    assert found == {("script", "warning", 0)}
+    assert "those of" in report.problems[0].message
+    assert not problems(tmp_path, {"train": train, "dev": train.replace("number", "numero")})[1]
+
+
+def test_dialogues_that_training_holds_too(tmp_path):
+    """Whole ones: turns, such as greetings, come again and again. Lengths of turns say nothing."""
+
+    def line(*turns):
+        return json.dumps({"turns": turns}) + "\n"
+
+    one, other = ("hello", "hi", "how are you", "well, and you"), ("hello", "hi", "a long walk it was " * 9, "yes")
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    train.write_text(line(*one) + line("good day", "good day to you", "bye") + line("yes?", "no"), encoding="utf-8")
+    test.write_text(line(*other) + line(*one) + line(*one[:3]), encoding="utf-8")
+    report = check_pairs({"train": train, "test": test}, DataSection(), dialogue=True, listed=False)
+    assert [(one.kind, one.line) for one in report.problems if one.kind in ("leakage", "length")] == [("leakage", 2)]
 
 
 def test_files_that_cannot_be_read(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from gatework.cli.output import answer, answer_json, say, size
 from gatework.cli.train import result_text, train_with_progress
 from gatework.core.errors import ConfigError, nearest
 from gatework.core.files import check_writable
+
+if TYPE_CHECKING:
+    from gatework.core.recipe import Recipe
 
 MESSAGES = (
     "Are we still on for lunch tomorrow? I can be there at one.",
@@ -34,6 +37,10 @@ PROMPT = "ROMEO:\n"
 """Of the language model."""
 
 
+DAYS = ("the 21st of November, 2026", "Friday, March 13th 1998", "2008年8月8日", "一九七〇年十二月三十一号", "")
+"""Of the transducer; the fourth mixes two ways of writing a day that it has seen apart."""
+
+
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task with bundled data.")] = "classify",
@@ -43,12 +50,23 @@ def run(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
-    """Train, evaluate, save and query a small model on real data that come with the package."""
+    """Train, evaluate, save and query a small model on data that come with the package."""
     if task not in DEMOS:
         raise ConfigError(f"demo {task!r} is unknown. {nearest(task, DEMOS)}")
     output = output or Path(NAMES[task])
     check_writable(output)
     DEMOS[task](output, seed, json, context.obj)
+
+
+def _trained(recipe: Recipe, output: Path, json: bool, command: str) -> bool:
+    """Train and tell how good it became; as JSON that is all there is to say (False)."""
+    result = train_with_progress(recipe, output, command=command)
+    if json:
+        answer_json(result.to_dict())
+        return False
+    answer(result_text(result, task=recipe.task))
+    answer(f"\nThe file is the whole model ({size(output.stat().st_size)}); it answers without PyTorch:")
+    return True
 
 
 def _classify(output: Path, seed: int, json: bool, command: str) -> None:
@@ -65,12 +83,8 @@ def _classify(output: Path, seed: int, json: bool, command: str) -> None:
         text=1,
     )
     say("SMS Spam Collection v.1 (Almeida, Gómez Hidalgo and Yamakami, 2011): is a text message spam?\n")
-    result = train_with_progress(recipe, output, command=command)
-    if json:
-        answer_json(result.to_dict())
+    if not _trained(recipe, output, json, command):
         return
-    answer(result_text(result, task="classify"))
-    answer(f"\nThe file is the whole model ({size(output.stat().st_size)}); it answers without PyTorch:")
     _ask(output, MESSAGES)
     answer(f'\nYour turn:  gatework predict {output} "your message"')
     answer("Your data:  gatework train your.csv -o your.gw")
@@ -88,12 +102,8 @@ def _tag(output: Path, seed: int, json: bool, command: str) -> None:
         test=str(folder / "test.conll"),
     )
     say("A sample of UD English EWT (Silveira and others, 2014; CC BY-SA 4.0): which part of speech is each word?\n")
-    result = train_with_progress(recipe, output, command=command)
-    if json:
-        answer_json(result.to_dict())
+    if not _trained(recipe, output, json, command):
         return
-    answer(result_text(result, task="tag"))
-    answer(f"\nThe file is the whole model ({size(output.stat().st_size)}); it answers without PyTorch:")
     from gatework.runtime import load
 
     for given in load(output).predict_batch(list(SENTENCES)):
@@ -115,18 +125,36 @@ def _lm(output: Path, seed: int, json: bool, command: str) -> None:
         test=str(folder / "test.txt"),
     )
     say("Speeches from plays of Shakespeare: which character comes next?\n")
-    result = train_with_progress(recipe, output, command=command)
-    if json:
-        answer_json(result.to_dict())
+    if not _trained(recipe, output, json, command):
         return
-    answer(result_text(result, task="lm"))
-    answer(f"\nThe file is the whole model ({size(output.stat().st_size)}); it writes without PyTorch:\n")
     from gatework.runtime import load
 
     written = load(output).generate(PROMPT, max_tokens=300, temperature=0.7, seed=seed)
-    answer(f"{PROMPT}{written.text}")
+    answer(f"\n{PROMPT}{written.text}")
     answer(f'\nYour turn:  gatework predict {output} --prompt "My lord,"')
     answer("Your data:  gatework train your.txt --task lm -o your.gw")
+
+
+def _transduce(output: Path, seed: int, json: bool, command: str) -> None:
+    """Days in words to ISO 8601."""
+    from gatework.cli import dates
+    from gatework.core.recipe_io import recipe_for_data
+
+    tables = dates.write(output.with_suffix(".data"), {"train": 5000, "dev": 300, "test": 300}, seed=1)
+    options = (
+        "task=transduce", "model.embedding=48", "model.units=96", "model.layers=1", "train.epochs=7",
+        "train.batch_tokens=1024", "train.learning_rate=4e-3", f"train.seed={seed}",
+    )  # fmt: skip
+    recipe = recipe_for_data(tables["train"], overrides=options, dev=str(tables["dev"]), test=str(tables["test"]))
+    say(f"Days in words, English and Chinese, made by rule ({tables['train'].parent}): which day is it?\n")
+    if not _trained(recipe, output, json, command):
+        return
+    from gatework.runtime import load
+
+    for said, given in zip(DAYS, load(output).predict_batch(list(DAYS)), strict=True):
+        answer(f"  {given.text or '(nothing)':<12} {said or '(an empty text)'}")
+    answer(f'\nYour turn:  gatework predict {output} "Dec 24 2030"')
+    answer("Your data:  gatework train pairs.tsv --task transduce -o your.gw")
 
 
 def _ask(path: Path, texts: Any) -> None:
@@ -137,5 +165,5 @@ def _ask(path: Path, texts: Any) -> None:
 
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-DEMOS = {"classify": _classify, "tag": _tag, "lm": _lm}
-NAMES = {"classify": "sms-spam.gw", "tag": "pos.gw", "lm": "shakespeare.gw"}
+DEMOS = {"classify": _classify, "tag": _tag, "lm": _lm, "transduce": _transduce}
+NAMES = {"classify": "sms-spam.gw", "tag": "pos.gw", "lm": "shakespeare.gw", "transduce": "dates.gw"}

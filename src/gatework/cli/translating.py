@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatework.cli.output import answer, answer_json, say
 from gatework.cli.writing import writing_options
+from gatework.core.counted import counted
 from gatework.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def translate(
     options: dict[str, Any] = writing_options(settings)
     if top_k is not None:
         options["count"] = top_k
-    cut = total = odd = 0
+    cut = total = 0
+    odd = _Lines("are in a script that the model has not learnt to read")
+    strange = _Lines("have tokens that the model does not know")
     drawn: Any = None
     for batch in batches:
         found = opened.predict_batch(batch, **options)
@@ -40,19 +43,22 @@ def translate(
             raise ConfigError("--plot draws one text. Give it as the argument, or a file of one line.")
         for place, one in enumerate(found, start=1):
             cut += one.reason == "length"
-            if one.script and not odd:
-                say(f"line {total - len(found) + place}: {one.script} script, which the model has not learnt to read")
-            odd += bool(one.script)
+            line = total - len(found) + place
+            if one.script:
+                odd.add(line, f"{one.script} script, which the model has not learnt to read")
+            elif one.unknown:
+                strange.add(line, f"{counted(one.unknown, 'token')} that the model does not know")
             drawn = one
             if json:
                 answer_json(one.to_dict())
             else:
                 answer(one.to_line())
         sys.stdout.flush()
-    if odd > 1:
-        say(f"{odd:,} of {total:,} lines are in a script that the model has not learnt to read")
+    for lines in (odd, strange):
+        lines.end(total)
     if cut:
-        say(f"{cut:,} of {total:,} answers were cut at their limit; --set max_ratio=4 lets them be longer")
+        more = "--set max_tokens=N with a larger N" if options.get("max_tokens") else "--set max_ratio=4"
+        say(f"{cut:,} of {total:,} answers were cut at their limit; {more} lets them be longer")
     if plot is not None:
         from gatework.explain import alignment_png
 
@@ -61,11 +67,30 @@ def translate(
         say(f"alignment drawn: {alignment_png(drawn, plot)}")
 
 
+class _Lines:
+    """Lines that a person should know of: the first is told of when it comes, in the end how many there were."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._count = what, 0
+
+    def add(self, line: int, what: str) -> None:
+        self._count += 1
+        if self._count == 1:
+            say(f"line {line}: {what}")
+
+    def end(self, total: int) -> None:
+        if self._count > 1:
+            say(f"{self._count:,} of {total:,} lines {self._what}")
+
+
 def score_pairs(opened: Model, batches: Iterable[Sequence[str]], source: str, json: bool) -> None:
     """A line an input line: log probability of the target in nats, perplexity and tokens, tabs between them.
 
     Raises: DataError naming source and line: a line is no source and target with a tab between them.
     """
+    trained = opened.info().get("data", {}).get("formats", {}).get("train", {})
+    if isinstance(trained.get("source"), int) and trained["source"] > trained["target"]:
+        say("each line is read as a source, a tab, its target; in the training file the target stood first")
     number = 0
     for batch in batches:
         pairs = []

@@ -106,7 +106,8 @@ class InputSection(Section):
     (English words as treebanks cut them). `auto`: `zh-char` for Chinese, else `word`;
     for tagging the unit that fits the tokens of the training file."""
     target_unit: Unit = "auto"
-    """Sequence to sequence: tokens of the target; `auto`: as `unit`."""
+    """Sequence to sequence: tokens of the target; `auto`: as `unit`. Where `unit` is open too, `transduce` writes words
+    if targets are sequences of few symbols (phonemes), else characters."""
     shared: bool = True
     """Sequence to sequence: one vocabulary and one table of vectors for both sides."""
     lowercase: bool = True

@@ -155,14 +155,20 @@ class Seq2Seq(nn.Module):
             return softmax_nats(o_NE, self.table_VE, self.bias, wanted_N, smoothing=smoothing, first=1)
         log_p_NV = self._log_p(o_NE)
         nats = self._mixed(log_p_NV, seen, pairs, live_BT).sum()
-        if self.training and self.uncopied_weight:
-            # What is easily copied teaches the table nothing: it learns by heart what is left, and falls behind.
-            alone = -log_p_NV.gather(1, wanted_N[:, None]).sum()
-            nats = (1.0 - self.uncopied_weight) * nats + self.uncopied_weight * alone
-        if not smoothing:
+        return self._in_training(nats, log_p_NV, wanted_N)
+
+    def _in_training(self, nats: Tensor, table_NV: Tensor, wanted_N: Tensor) -> Tensor:
+        """-log of what all is given, or in training what is learnt from: with the table alone, and smoothed, in it."""
+        if not self.training:
             return nats
-        spread = -log_p_NV[:, 1:].mean(1).sum()
-        return (1.0 - smoothing) * nats + smoothing * spread
+        if self.copy is not None and self.uncopied_weight:
+            # What is easily copied teaches the table nothing: it learns by heart what is left, and falls behind.
+            alone = -table_NV.gather(1, wanted_N[:, None]).sum()
+            nats = (1.0 - self.uncopied_weight) * nats + self.uncopied_weight * alone
+        if not self.label_smoothing:
+            return nats
+        spread = -table_NV[:, 1:].mean(1).sum()
+        return (1.0 - self.label_smoothing) * nats + self.label_smoothing * spread
 
     @torch.no_grad()
     def nats(self, pairs: Pairs) -> Tensor:
@@ -191,25 +197,28 @@ class Seq2Seq(nn.Module):
 
     def log_p_each(self, pairs: Pairs) -> Tensor:
         """log p of every token at each step of the targets, copies counted, (N, V), with gradients; -inf of padding."""
+        return self._table_and_mixed(pairs)[1]
+
+    def _table_and_mixed(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """What the table says of every token, and with copies what is said in all; both as `log_p_each`."""
         seen = self(pairs)
         live_BT = torch.arange(seen.o_BTE.shape[1]) < pairs.lengths_B[:, None]
         log_p_NV = self._log_p(seen.o_BTE[live_BT])
         if self.copy is None or seen.a_BTS is None:
-            return log_p_NV
+            return log_p_NV, log_p_NV
         gate_N1 = self._gate(seen, live_BT)[:, None]
         source_NS = pairs.source_BS[:, None].expand(seen.a_BTS.shape)[live_BT]
         copied_NV = torch.zeros_like(log_p_NV).scatter_add(1, source_NS, wide(seen.a_BTS[live_BT]))
         log = nn.functional.logsigmoid
         mixed_NV = torch.logaddexp(log(gate_N1) + log_p_NV[:, 1:], log(-gate_N1) + torch.log(copied_NV[:, 1:] + LEAST))
-        return torch.cat([log_p_NV[:, :1], mixed_NV], 1)
+        return log_p_NV, torch.cat([log_p_NV[:, :1], mixed_NV], 1)
 
     def taught_loss(self, pairs: Pairs, p_NV: Tensor, *, weight: float) -> Tensor:
         """`loss`, of which the part `weight` is the cross-entropy with what a teacher gives every token, (N, V)."""
-        log_p_NV = self.log_p_each(pairs)
         live_BT = torch.arange(pairs.wanted_BT.shape[1]) < pairs.lengths_B[:, None]
-        nats = -log_p_NV.gather(1, pairs.wanted_BT[live_BT][:, None]).sum()
-        if self.training and self.label_smoothing:
-            nats = (1.0 - self.label_smoothing) * nats - self.label_smoothing * log_p_NV[:, 1:].mean(1).sum()
+        table_NV, log_p_NV = self._table_and_mixed(pairs)
+        wanted_N = pairs.wanted_BT[live_BT]
+        nats = self._in_training(-log_p_NV.gather(1, wanted_N[:, None]).sum(), table_NV, wanted_N)
         return (1.0 - weight) * nats - weight * (p_NV[:, 1:] * log_p_NV[:, 1:]).sum()
 
     @torch.no_grad()

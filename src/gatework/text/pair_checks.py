@@ -1,8 +1,9 @@
 """Every problem of files of pairs of texts, with file and line, before any training. See `checks` for the report.
 
 Errors are what training would refuse; warnings are what it would accept, but a person should know: empty sides, lengths
-that do not go together, pairs that come twice, sources of dev and test that training holds too, and sides in another
-script than the rest of the file. Of each text a few numbers are kept, some fifty bytes a pair.
+that do not go together, pairs that come twice, sources (of dialogues: whole ones) of dev and test that training holds
+too, and sides in another script than the rest of the file, or than the first file's. Of each text a few numbers are
+kept, some fifty bytes a pair.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class _Check:
         self._data, self._dialogue, self._listed = data, dialogue, listed
         self.report = CheckReport()
         self._known: set[int] = set()
-        """Sources of the first file."""
+        """Sources of the first file, or its dialogues."""
+        self._usual: dict[str, int] = {}
+        """The script of each side of the first file, where nearly all of it is in one."""
         self._first = self._language = ""
 
     def file(self, role: str, path: str) -> None:
@@ -71,7 +74,7 @@ class _Check:
             self._language = self._language or language_of(beside)
         found = pair_format(path, self._data, beside=beside, dialogue=self._dialogue)
         report.notes.append(f"read as {found.describe()}")
-        kept = _Kept()
+        kept = _Kept(dialogue=self._dialogue)
         empty: Severity = "warning" if role == "train" else "error"
 
         def told(line: int, what: str) -> None:
@@ -90,10 +93,20 @@ class _Check:
             return
         means = [float(np.mean(kept.lengths[side])) for side in SIDES]
         report.notes.append(f"characters on average: {means[0]:.0f} of a source, {means[1]:.0f} of a target")
-        self._lengths(kept, path)
-        self._scripts(kept, report)
+        if self._dialogue:
+            self._leaked_dialogues(kept, path)
+        else:
+            self._lengths(kept, path)
+        usual = self._scripts(kept, report)
         if not self._first:
-            self._first, self._known = path, kept.sources
+            self._first, self._usual = path, usual
+            self._known = set(kept.dialogues.values()) if self._dialogue else kept.sources
+            return
+        for side in SIDES:
+            own, first = usual.get(side), self._usual.get(side)
+            if own is not None and first is not None and own != first:
+                message = f"the {side}s are in {NAMES[own]} script, those of {self._first} in {NAMES[first]}."
+                self._add("warning", "script", path, 0, f"{message} Are the sides the wrong way round?")
 
     def _repeated(self, kept: _Kept, pair: Pair, path: str) -> None:
         key = text_key(pair.source)
@@ -103,6 +116,11 @@ class _Check:
             self._add("warning", "several", path, pair.line, f"a second target for {pair.source[:40]!r}.")
         if key in self._known and not self._dialogue:
             self._add("warning", "leakage", path, pair.line, f"{pair.source[:40]!r} is a source of {self._first} too.")
+
+    def _leaked_dialogues(self, kept: _Kept, path: str) -> None:
+        for line, key in kept.dialogues.items():
+            if key in self._known:
+                self._add("warning", "leakage", path, line, f"this dialogue stands in {self._first} too.")
 
     def _lengths(self, kept: _Kept, path: str) -> None:
         """Targets that are far longer or shorter for their source than is usual."""
@@ -115,7 +133,9 @@ class _Check:
             message = f"{said}; usual is {usual:.2g} times as many. Do they belong together?"
             self._add("warning", "length", path, kept.lines[place], message)
 
-    def _scripts(self, kept: _Kept, report: FileReport) -> None:
+    def _scripts(self, kept: _Kept, report: FileReport) -> dict[str, int]:
+        """Sides that are in another script than the rest. Returns the script of each side that has one."""
+        usual: dict[str, int] = {}
         for side in SIDES:
             counts = Counter(one for one in kept.scripts[side] if one >= 0)
             if not counts:
@@ -124,10 +144,12 @@ class _Check:
             report.notes.append(f"{side}s: {count / counts.total():.1%} in {NAMES[most]} script")
             if count < ONE_SCRIPT * counts.total():
                 continue
+            usual[side] = most
             for place, one in enumerate(kept.scripts[side]):
                 if one not in (most, -1):
                     message = f"the {side} is in {NAMES[one]} script, most others in {NAMES[most]}."
                     self._add("warning", "script", report.path, kept.lines[place], message)
+        return usual
 
     def _add(self, severity: Severity, kind: str, path: str, line: int, message: str) -> None:
         self.report.add(severity, kind, path, line, message)
@@ -136,12 +158,15 @@ class _Check:
 class _Kept:
     """What is remembered of a file's pairs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dialogue: bool) -> None:
+        self._dialogue = dialogue
         self.lines = array("q")
         self.lengths = {side: array("q") for side in SIDES}
         self.scripts = {side: array("b") for side in SIDES}
         self.sources: set[int] = set()
         self.pairs: set[tuple[int, int]] = set()
+        self.dialogues: dict[int, int] = {}
+        """Of dialogues: by line all of their turns."""
 
     def add(self, pair: Pair) -> None:
         self.lines.append(pair.line)
@@ -151,4 +176,7 @@ class _Kept:
             self.scripts[side].append(script_of(text))
         key = text_key(pair.source)
         self.sources.add(key)
-        self.pairs.add((key, text_key(pair.target)))
+        target = text_key(pair.target)
+        self.pairs.add((key, target))
+        if self._dialogue:
+            self.dialogues[pair.line] = hash((self.dialogues.get(pair.line, 0), key, target))

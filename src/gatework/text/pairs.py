@@ -106,7 +106,7 @@ def pair_format(
             if getattr(data, name) != "auto":
                 raise ConfigError(f"data.{name} names a column, but data.train_target says there are two files.")
         return PairFormat(kind="lines", encoding=data.encoding)
-    table = _table(Path(path), data)
+    table = table_of(Path(path), data)
     rows = list(islice(read_rows(path, table, encoding=data.encoding, on_fault=_ignored), LOOKED_AT))
     if not rows:
         raise DataError(f"{path}:1: no row that can be read. Give a file with pairs of texts.")
@@ -205,7 +205,8 @@ def _ignored(number: int, what: str) -> None:
     """Whoever reads on meets it."""
 
 
-def _table(path: Path, data: PairSettings) -> str:
+def table_of(path: Path, data: PairSettings) -> str:
+    """What rows of a file are: csv, tsv or jsonl. Raises: DataError: that cannot be told; ConfigError."""
     if data.format != "auto":
         if data.format not in ("csv", "tsv", "jsonl"):
             raise ConfigError(f"data.format {data.format!r} is none of pairs of texts. Use csv, tsv or jsonl.")

@@ -55,9 +55,18 @@ def test_case_is_kept(tmp_path):
 
 def test_units_of_the_tasks(tmp_path):
     said = []
-    made = prepared(tmp_path, task="transduce", input={}, said=said)
+    spoken = [("cat", "K AE1 T"), ("tack", "T AE1 K"), ("act", "AE1 K T")] * 10
+    made = prepared(tmp_path, spoken, dev=spoken[:1], task="transduce", input={}, said=said)
     assert (made.codec.source.unit, made.codec.target.unit) == ("char", "word")
     assert "unit: char, of targets word" in said
+
+
+@pytest.mark.parametrize("targets", [["2021-03-04", "1999-12-31"] * 50, ["teh cat sat", "a dgo ran"]])
+def test_what_is_no_sequence_of_symbols_is_written_by_character(tmp_path, targets):
+    """Single words, however often, and words of sentences, which are many."""
+    pairs = [(f"source {number}", target) for number, target in enumerate(targets)]
+    made = prepared(tmp_path, pairs, dev=pairs[:1], task="transduce", input={})
+    assert (made.codec.source.unit, made.codec.target.unit) == ("char", "char")
 
 
 def test_empty_sides_of_training_are_left_out_and_said(tmp_path):

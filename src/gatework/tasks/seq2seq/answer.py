@@ -46,6 +46,8 @@ class Translation:
     """The next best ones, where `count` asked for them."""
     left_out: int = 0
     """Tokens at the end of the source that were not read, as it is longer than training allowed."""
+    unknown: int = 0
+    """Tokens of the source, of those that were read, that the model does not know."""
     script: str = ""
     """The script of the source, where the model learnt from sources in other scripts alone."""
     sentences: int = 1
@@ -63,7 +65,7 @@ class Translation:
         values = {"text": self.text, "score": self.score, "log_p": self.log_p, "reason": self.reason}
         if self.replaced:
             values["replaced"] = list(self.replaced)
-        for name, plain in (("left_out", 0), ("script", ""), ("sentences", 1)):
+        for name, plain in (("left_out", 0), ("unknown", 0), ("script", ""), ("sentences", 1)):
             if (value := getattr(self, name)) != plain:
                 values[name] = value
         return values | ({"alternatives": [one.to_dict() for one in self.alternatives]} if self.alternatives else {})
@@ -87,6 +89,7 @@ def translation(
     replace_unknown: bool = True,
     dictionary: Dictionary | None = None,
     left_out: int = 0,
+    unknown: int = 0,
     script: str = "",
 ) -> Translation:
     """The best hypothesis as an answer, the others as its alternatives.
@@ -98,10 +101,11 @@ def translation(
             its end aside.
         dictionary: what stands there instead, for tokens of the source that it has.
         left_out: tokens of the source that were not read.
+        unknown: of the tokens that were read those the model does not know.
         script: of the source, where it is one that training had not.
     """
     made = [_one(hypothesis, source, target, replace_unknown, dictionary or {}) for hypothesis in hypotheses]
-    return replace(made[0], alternatives=tuple(made[1:]), left_out=left_out, script=script)
+    return replace(made[0], alternatives=tuple(made[1:]), left_out=left_out, unknown=unknown, script=script)
 
 
 def joined(answers: Sequence[Translation], gaps: Sequence[str]) -> Translation:
@@ -118,6 +122,7 @@ def joined(answers: Sequence[Translation], gaps: Sequence[str]) -> Translation:
         made[0],
         alternatives=tuple(made[1:]),
         left_out=sum(one.left_out for one in answers),
+        unknown=sum(one.unknown for one in answers),
         script=next((one.script for one in answers if one.script), ""),
         sentences=len(answers),
     )

@@ -161,6 +161,7 @@ class Seq2SeqCodec(Codec):
                 self.source_tokens(source),
                 self.target,
                 left_out=source.left_out,
+                unknown=int((source.tokens == self.source.unknown).sum()),
                 script=self.odd_script(source.text),
                 **options,
             )

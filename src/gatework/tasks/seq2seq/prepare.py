@@ -6,7 +6,7 @@ Files are streamed and read several times; in memory there are counts alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
@@ -36,6 +36,8 @@ IntArray = npt.NDArray[np.integer]
 USUAL = 0.99
 """Part of the training sources that are no longer than is usual."""
 LOOKED_AT = 20_000
+OFTEN = 20
+"""Times that symbols, of which targets are sequences, occur on average among the first LOOKED_AT."""
 RARE = 0.01
 """Part of the sources below which a script is not one that is learnt from."""
 
@@ -80,7 +82,7 @@ def prepare(
     """Read, split and encode the data of a recipe into `folder`. See `Task.prepare`.
 
     Args:
-        units: of source and target where the recipe leaves them open.
+        units: of source and target where the recipe leaves them open; of targets `auto`, words where they are symbols.
         metrics: what `train.metric` may be.
         dialogue: whether sources are turns of dialogues.
         sentences: whether the model is to cut texts longer than USUAL of the training sources.
@@ -91,12 +93,12 @@ def prepare(
     sources = with_answers(Sources.open(recipe, say, dialogue=dialogue), folder, recipe.train.teacher_targets)
     start = open_trained(recipe.train.start, "train.start")
     known = vocabulary_from(recipe, start)
-    recipe = _with_units(recipe, units, say) if known is None else with_units_of(recipe, known)
-    limit = recipe.input.max_tokens
 
     def train() -> Iterator[Pair]:
         return sources.read("train")
 
+    recipe = _with_units(recipe, units, train, say) if known is None else with_units_of(recipe, known)
+    limit = recipe.input.max_tokens
     own, target = _fit(train, recipe) if known is None else (known.codec.source, known.codec.target)
     context = sources.formats["train"].context
     decode = recipe.decode
@@ -176,15 +178,25 @@ def _check(recipe: Recipe) -> None:
     need(recipe.train.metric)
 
 
-def _with_units(recipe: Recipe, units: tuple[str, str], say: Say) -> Recipe:
+def _with_units(recipe: Recipe, units: tuple[str, str], train: Callable[[], Iterator[Pair]], say: Say) -> Recipe:
     wanted = recipe.input
     unit: str = units[0] if wanted.unit == "auto" else wanted.unit
     target: str = wanted.target_unit
     if target == "auto":
         target = unit if wanted.shared or wanted.unit != "auto" else units[1]
+    if target == "auto":
+        target = "word" if _are_symbols(pair.target for pair in islice(train(), LOOKED_AT)) else "char"
     if (unit, target) != (wanted.unit, wanted.target_unit):
         say(f"unit: {unit}" + (f", of targets {target}" if target != unit else ""))
     return recipe.replace(input={"unit": unit, "target_unit": target})
+
+
+def _are_symbols(targets: Iterable[str]) -> bool:
+    """Whether targets are sequences of symbols between blanks, such as phonemes: few of them, and each often."""
+    counts, number = Counter[str](), 0
+    for number, target in enumerate(targets, start=1):  # noqa: B007
+        counts.update(target.split())
+    return counts.total() >= max(2 * number, OFTEN * len(counts))
 
 
 def _fit(train: Any, recipe: Recipe) -> tuple[RunningCodec, RunningCodec]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatework.core.errors import ConfigError, nearest
+from gatework.core.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
     from gatework.text.pairs import Pair
@@ -48,8 +48,26 @@ def read_as_trained(
     trained = {name: data[name] for name in ("source", "target", "context", "header", "encoding") if name in data}
     given = {name: value for name, value in options.items() if name in known}
     reading = Reading(**{**trained, **given})
+    if beside is None and _otherwise(path, reading, config):
+        # Columns have numbers and keys have names: those of the training file say nothing of this one.
+        kept = {name: value for name, value in trained.items() if name not in ("source", "target", "header")}
+        reading = Reading(**{**kept, **given})
     if beside is None:
         files = config.get("facts", {}).get("files", {}).get("train", {})
         beside = target_beside(path, reading, like=language_of(str(files.get("target", {}).get("file", ""))))
     found = pair_format(path, reading, beside=beside, dialogue=dialogue)
     return read_pairs(path, found, beside=beside)
+
+
+def _otherwise(path: Path | str, reading: Reading, config: Mapping[str, Any]) -> bool:
+    """Whether a file is of another kind than the training file: a table, objects, or lines beside those of a file."""
+    from gatework.text.pairs import table_of
+
+    trained = config.get("facts", {}).get("formats", {}).get("train", {}).get("table", "")
+    if not trained:
+        return False
+    try:
+        own = table_of(Path(path), reading)
+    except DataError:
+        own = ""
+    return (own == "jsonl") != (trained == "jsonl") or not own

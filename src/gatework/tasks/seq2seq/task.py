@@ -27,7 +27,7 @@ class Seq2SeqTask(Task):
     head = "sequence"
     reads = "pairs of texts: two columns or JSON keys, or two plain-text files side by side; plain or gzip"
     units: ClassVar[tuple[str, str]] = ("unigram", "unigram")
-    """Of source and target where the recipe leaves them open."""
+    """Of source and target where the recipe leaves them open; see `prepare.prepare`."""
     dialogue: ClassVar[bool] = False
     """Whether sources may be turns of dialogues."""
     sentences: ClassVar[bool] = False
@@ -162,7 +162,7 @@ class Transduce(Seq2SeqTask):
 
     name = "transduce"
     summary = "a string from a string: its pronunciation, right spelling or normal form"
-    units = ("char", "word")
+    units = ("char", "auto")
     listed = True
     metrics = _named("exact_match", "per", "wer")
     defaults = _defaults(
