@@ -33,8 +33,28 @@ def figures(gatework: list[str], one: SequenceSet, bundle: Path, *, stored: bool
         found = told["metrics"]["test"]
     else:
         found = run_json([*gatework, "evaluate", str(bundle), str(data_folder() / one.test), "--json"])["metrics"]
+    if one.folded:
+        found = found | {"folded": folded(bundle, data_folder() / one.test, one.folded)}
     known = {"bytes": told["bytes"], "parameters": told["parameters"], "options": options}
     return {name: value for name, value in found.items() if name not in LEFT_OUT} | known | trained.course(bundle)
+
+
+def folded(bundle: Path, test: Path, letters: str) -> dict[str, Any]:
+    """Error rates of a bundle's answers once both they and the references of a table have lost some letters."""
+    from gatework import load
+    from gatework.tasks.seq2seq.scores import Written, scores
+
+    references: dict[str, list[str]] = {}
+    bare = str.maketrans("", "", letters)
+    for line in test.read_text(encoding="utf-8").splitlines():
+        source, target = line.split("\t")
+        references.setdefault(source, []).append(target.translate(bare))
+    answers = load(bundle).predict_batch(list(references))
+    written = [
+        Written(answer.text.translate(bare), tuple(wanted))
+        for answer, wanted in zip(answers, references.values(), strict=True)
+    ]
+    return scores(written, ("per", "wer"))
 
 
 def shown(one: SequenceSet, result: dict[str, Any]) -> str:

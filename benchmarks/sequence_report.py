@@ -58,15 +58,18 @@ def variants(results: Results) -> list[str]:
             continue
         if lead := next((record["lead"] for record in found.values() if "lead" in record), None):
             shares = [f"{figure.scale * lead[figure.metric]:.2f}" for figure in one.figures]
-            rows.append([one.title, f"the first {lead['words']} words", ", ".join(shares), "", "", ""])
+            rows.append([one.title, f"the first {lead['words']} words", ", ".join(shares), "", "", "", ""])
         for system, record in sorted(found.items()):
             shown = [figure.of(record) for figure in one.figures]
             title = TITLES.get(system.removeprefix(f"{OURS}-"), system) if system != OURS else "the recipe"
             rows.append([
                 one.title, title, ", ".join(f"{value:.2f}" for value in shown if value is not None),
-                f"{record['parameters'] / 1e6:.2f}", f"{record['bytes'] / 1e6:.2f}", _minutes(record),
+                f"{record['parameters'] / 1e6:.2f}", f"{record['bytes'] / 1e6:.2f}", str(record.get("epochs", "")),
+                _minutes(record),
             ])  # fmt: skip
-    return table(["set", "model", "the set's metrics", "million weights", "MB", "training, min"], rows, left=3)
+    return table(
+        ["set", "model", "the set's metrics", "million weights", "MB", "epochs", "training, min"], rows, left=3
+    )
 
 
 def reached(value: float, figure: Figure) -> str:
@@ -92,13 +95,12 @@ def render(results: Results) -> str:
             quality(results),
             "From the exported int8 bundle, as `gatework evaluate` scores it, with 5 beams. Dev chose epochs and "
             "settings. CMUdict keeps the stress of vowels, its split is our own; an answer is compared with the "
-            "nearest of the pronunciations listed. The published figures are of another split.",
+            "nearest of the pronunciations listed. The published figures are of another split and leave stress out.",
         ),
         "What parts of the models do": (
             variants(results),
-            "The same recipe with one thing changed, and the epochs that suit it (without copying 12, not 10; the "
-            "Transformer 20, not 14); the same metrics, in the order of the table above. Minutes are by the clock, on "
-            "a machine that all shared; the Transformer's run and that of Tatoeba en→zh stood still for part of them.",
+            "The same recipe with one thing changed, with what suits it (the commands are below); the same metrics, in "
+            "the order of the table above. Minutes are by the clock, on a machine that several trainings shared.",
         ),
         "Signatures": (signatures(results), "Of sacreBLEU."),
     }  # fmt: skip

@@ -2,8 +2,13 @@
 
 import pytest
 
+import seq2seqs
+from benchmarks.sequence_models import folded
 from benchmarks.sequence_report import reached, render
 from benchmarks.sequence_sets import SETS, Figure, choose
+from gatework.runtime import load
+from gatework.tasks.seq2seq import Settings
+from gatework.text.running import RunningCodec
 
 MACHINE = {"cpu": "a", "cores": 2, "system": "Linux", "python": "3.11", "load": 0.1}
 
@@ -39,13 +44,29 @@ def test_tables():
         ),
         ("gatework-no-attention", "mt-multi30k-deen"): record(bleu=20.0, bleu_lowercase=21.0, chrf=40.0),
         ("gatework", "sum-debian"): record(**rouge, lead=lead),
-        ("gatework", "g2p-cmudict"): record(per=0.07, wer=0.3),
+        ("gatework", "g2p-cmudict"): record(per=0.07, wer=0.3, folded={"per": 0.05, "wer": 0.26}),
     })  # fmt: skip
     assert "| Multi30k de→en | BLEU, lower case | 33.5 RNN, 36.5 Transformer | 33 | 38 | 41.00 | target |" in text
     assert "| Multi30k de→en | without attention | 21.00, 20.00, 40.00 |" in text
     assert "| Debian synopses | the first 6 words | 10.00, 2.00, 8.00 |" in text
-    assert "| phoneme errors, % | 5.5 | 8 | 5.8 | 7.00 | floor |" in text
+    assert "| phoneme errors, % | – | 8 | 5.8 | 7.00 | floor |" in text
+    assert "| phoneme errors, stress left out, % | 5.5 | 8 | 5.8 | 5.00 | target |" in text
+    assert "| word errors, stress left out, % | 23.6 | 32 | 25 | 26.00 | floor |" in text
     assert "- `nc:6`" in text
+
+
+def test_letters_that_do_not_count(tmp_path):
+    """Of an answer and of all the references of its source."""
+    words = RunningCodec(unit="char", tokens=list("ab01"))
+    seq2seqs.write_model(
+        bundle := tmp_path / "m.gw", words, task="transduce", settings=Settings(beams=2, max_ratio=2.0)
+    )
+    said = load(bundle).predict("ab").text
+    assert set(said) & set("01"), "or nothing is tested"
+    other = said.translate(str.maketrans("01", "10"))
+    (table := tmp_path / "t.tsv").write_text(f"ab\tbbbb\nab\t{other}\n")
+    assert folded(bundle, table, "01") == {"per": 0.0, "wer": 0.0}
+    assert folded(bundle, table, "")["wer"] == 1.0
 
 
 def test_sets_have_recipes():
