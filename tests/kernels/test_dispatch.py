@@ -34,6 +34,7 @@ def test_levels_run_from_numpy_upwards():
 def test_environment_forces_a_level(level, monkeypatch):
     monkeypatch.setenv("GATEWORK_LEVEL", level)
     assert kernels.level() == level
+    assert kernels.multiplies_bfloat16() == (level == "avx512bf16")
     case = random_case("lstm", np.random.default_rng(1), 2, 2, 2, 2)
     assert kernels.pack("lstm", case.params).level == level
 

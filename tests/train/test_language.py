@@ -183,8 +183,9 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_the_bundle_has_the_same_bytes(tmp_path, kind, monkeypatch):
-    from gatework.train import checkpoint, language
+    from gatework.train import checkpoint, fitting, language
 
+    monkeypatch.setattr(fitting, "multiplies_bfloat16", lambda: True)
     sections = {name: dict(options) for name, options in KINDS[kind].items()}
     sections["train"] = {"checkpoint_seconds": 1e-6, "epochs": 4, **sections.get("train", {})}
     wanted = recipe(tmp_path, **sections)

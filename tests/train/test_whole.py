@@ -15,7 +15,8 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.runtime import load
-from gatework.train import find_learning_rate, fit, saved_recipe, train
+from gatework.train import find_learning_rate, fit, fitting, saved_recipe, train
+from gatework.train.fine_tune import FineTune
 
 SMALL = {
     "input": {"min_count": 1, "ngram_min_count": 1, "ngrams": 2},
@@ -72,6 +73,23 @@ def test_the_metrics_are_those_of_the_bundle_and_are_inside_it(trained, data):
     model = load(out)
     assert model.evaluate(data / "test.tsv")["nll"] == result.metrics["test"]["nll"]
     assert model.info()["metrics"]["test"]["accuracy"] == result.metrics["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_where_the_processor_has_it(data, tmp_path, fast, monkeypatch):
+    monkeypatch.setattr(fitting, "multiplies_bfloat16", lambda: fast)
+    low, said, original = set(), [], FineTune.loss
+
+    def loss(self, indices):
+        low.add(torch.is_autocast_enabled("cpu"))
+        return original(self, indices)
+
+    monkeypatch.setattr(FineTune, "loss", loss)
+    wanted = recipe(data, train={"precision": "bf16", "epochs": 1})
+    train(wanted, tmp_path / "m.gw", say=said.append)
+    assert low == {fast}
+    assert any("training goes on in fp32" in sentence for sentence in said) == (not fast)
+    assert saved_recipe(tmp_path / "m.run").train.precision == "bf16"
 
 
 def test_the_run_folder(trained):

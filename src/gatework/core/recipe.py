@@ -357,7 +357,8 @@ class TrainSection(Section):
     metric: str = "accuracy"
     """Dev metric that chooses the best epoch."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16` runs the forward pass under autocast."""
+    """`bf16` runs the forward pass under autocast, on processors with instructions for bfloat16 (AVX-512 BF16); on
+    others it is `fp32`."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Seed of everything random."""
     threads: Annotated[int, Field(ge=0)] = 0

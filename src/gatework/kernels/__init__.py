@@ -7,7 +7,7 @@ y_TBH, state = sequence("lstm", x_TBI, lengths_B, packed)
 from __future__ import annotations
 
 from gatework.kernels import crf
-from gatework.kernels.dispatch import available, level, levels, trains
+from gatework.kernels.dispatch import available, level, levels, multiplies_bfloat16, trains
 from gatework.kernels.parallel import set_threads, threads
 from gatework.kernels.sentence import Sentence, TableRows, ngram_search, sentence
 from gatework.kernels.sequence import Packed, both_ways, pack, sequence
@@ -28,6 +28,7 @@ __all__ = [
     "fold",
     "level",
     "levels",
+    "multiplies_bfloat16",
     "ngram_search",
     "pack",
     "recurrent_backward",

@@ -55,6 +55,11 @@ def trains() -> bool:
     return available() and os.environ.get("GATEWORK_LEVEL") != NUMPY
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the level in use has instructions for products of bfloat16 numbers; others go by float32 ones, slowly."""
+    return level() == "avx512bf16"
+
+
 def check_level(name: str, what: str = "level") -> str:
     """`name`, if this installation and processor have that level; else a ConfigError."""
     known = levels()

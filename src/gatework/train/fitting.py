@@ -19,6 +19,7 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
+from gatework.kernels import multiplies_bfloat16
 from gatework.nn import SPARSE_FROM, Network, NextToken, Seq2Seq, Tagger
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
@@ -132,6 +133,7 @@ def _fit(
     interrupt: InterruptFlag,
     go_on: str,
 ) -> FitResult:
+    recipe = _at_full_speed(recipe, say)
     checkpoint = latest(folder.checkpoints, say=say) if resume else None
     threads = recipe.train.threads or (checkpoint.state["identity"]["threads"] if checkpoint else 0)
     if threads:
@@ -172,6 +174,14 @@ def _fit(
     finally:
         reporter.close()
     return _result(loop, prepared)
+
+
+def _at_full_speed(recipe: Recipe, say: Say) -> Recipe:
+    """The recipe, in float32 on a processor that would have to imitate bfloat16: ten times as slow, and no better."""
+    if recipe.train.precision == "fp32" or multiplies_bfloat16():
+        return recipe
+    say("train.precision bf16: this processor has no instructions for it; training goes on in fp32")
+    return recipe.replace(train={"precision": "fp32"})
 
 
 def run_stages(stages: list[Stage], around: Surroundings, checkpoint: Checkpoint | None) -> Loop:
