@@ -48,6 +48,13 @@ def test_repeats_and_leakage(tmp_path):
     assert found == {("duplicate", "warning", 11), ("several", "warning", 12), ("leakage", "warning", 1)}
 
 
+def test_what_dev_holds_of_test(tmp_path):
+    parts = {"train": rows(10), "dev": "a tree\tein Baum\na leaf\tein Blatt\n", "test": "a leaf\tBlatt\n"}
+    report, found = problems(tmp_path, parts)
+    assert found == {("leakage", "warning", 1)}
+    assert report.problems[0].message.endswith("dev.tsv too.")
+
+
 def test_several_targets_where_they_are_right(tmp_path):
     _, found = problems(tmp_path, {"train": rows(10) + "the house is number 4\tein anderes Haus 4\n"}, listed=True)
     assert not found

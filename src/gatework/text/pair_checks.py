@@ -1,9 +1,9 @@
 """Every problem of files of pairs of texts, with file and line, before any training. See `checks` for the report.
 
 Errors are what training would refuse; warnings are what it would accept, but a person should know: empty sides, lengths
-that do not go together, pairs that come twice, sources (of dialogues: whole ones) of dev and test that training holds
-too, and sides in another script than the rest of the file, or than the first file's. Of each text a few numbers are
-kept, some fifty bytes a pair.
+that do not go together, pairs that come twice, sources (of dialogues: whole ones) that a file before holds too, and
+sides in another script than the rest of the file, or than the first file's. Of each text a few numbers are kept, some
+fifty bytes a pair.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check_pairs(parts: Mapping[str, Path | str], data: Any, *, dialogue: bool, l
     """Read files to their ends and report every problem; a mistake in the data is never raised.
 
     Args:
-        parts: files by role: train, dev, test. The first is what the others are compared with.
+        parts: files by role: train, dev, test. Each is compared with those before it; of the scripts, with the first.
         data: how they are read: the `[data]` section of a recipe.
         dialogue: whether sources may be turns of dialogues.
         listed: whether one source may have several targets.
@@ -52,8 +52,8 @@ class _Check:
     def __init__(self, data: Any, dialogue: bool, listed: bool) -> None:
         self._data, self._dialogue, self._listed = data, dialogue, listed
         self.report = CheckReport()
-        self._known: set[int] = set()
-        """Sources of the first file, or its dialogues."""
+        self._before: list[tuple[str, set[int]]] = []
+        """Of each file so far: sources, or dialogues."""
         self._usual: dict[str, int] = {}
         """The script of each side of the first file, where nearly all of it is in one."""
         self._first = self._language = ""
@@ -98,9 +98,9 @@ class _Check:
         else:
             self._lengths(kept, path)
         usual = self._scripts(kept, report)
+        self._before.append((path, set(kept.dialogues.values()) if self._dialogue else kept.sources))
         if not self._first:
             self._first, self._usual = path, usual
-            self._known = set(kept.dialogues.values()) if self._dialogue else kept.sources
             return
         for side in SIDES:
             own, first = usual.get(side), self._usual.get(side)
@@ -114,13 +114,17 @@ class _Check:
             self._add("warning", "duplicate", path, pair.line, f"this pair stands here before: {pair.source[:40]!r}.")
         elif key in kept.sources and not self._listed and not self._dialogue:
             self._add("warning", "several", path, pair.line, f"a second target for {pair.source[:40]!r}.")
-        if key in self._known and not self._dialogue:
-            self._add("warning", "leakage", path, pair.line, f"{pair.source[:40]!r} is a source of {self._first} too.")
+        if not self._dialogue and (other := self._holding(key)):
+            self._add("warning", "leakage", path, pair.line, f"{pair.source[:40]!r} is a source of {other} too.")
 
     def _leaked_dialogues(self, kept: _Kept, path: str) -> None:
         for line, key in kept.dialogues.items():
-            if key in self._known:
-                self._add("warning", "leakage", path, line, f"this dialogue stands in {self._first} too.")
+            if other := self._holding(key):
+                self._add("warning", "leakage", path, line, f"this dialogue stands in {other} too.")
+
+    def _holding(self, key: int) -> str:
+        """The first of the files before that has it; empty where none has."""
+        return next((path for path, keys in self._before if key in keys), "")
 
     def _lengths(self, kept: _Kept, path: str) -> None:
         """Targets that are far longer or shorter for their source than is usual."""
