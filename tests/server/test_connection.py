@@ -181,6 +181,35 @@ def test_bodies_in_chunks(short):
     assert client.socket.recv(100).startswith(b"HTTP/1.1 400")
 
 
+UPGRADE = {"Upgrade": "h2c", "HTTP2_Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+
+
+def test_a_wish_for_http_2_is_declined_and_the_request_answered(short):
+    """Java's HttpClient and `curl --http2` send it with every request."""
+    _, client, taken = short
+    wished = request(Connection="Upgrade, HTTP2-Settings", **UPGRADE)
+    head = wished.index(b"\r\n\r\n") + 4
+    client.send(wished)
+    assert client.answer()[0] == 200
+    assert len(taken) == 1
+    for places in ((5,), (head - 1,), (head,), (head + 3,)):
+        ends = [0, *places, len(wished)]
+        client.send(*(wished[start:end] for start, end in pairwise(ends)))
+        assert client.answer()[0] == 200, places
+    for path in ("/v1/models/classify/predict?x=1", "/v1/models/no/predict"):
+        client.send(request(path=path, Connection="Upgrade, HTTP2-Settings", **UPGRADE) + request())
+        assert client.answer()[0] == (404 if "no" in path else 200)
+        assert client.answer()[0] == 200
+    client.send(wished * 400)  # each once, however many
+    for _ in range(400):
+        assert client.answer()[0] == 200
+    client.send(b"GET /health/live HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert client.answer() == (200, {"live": True})
+    client.send(request(Connection="close, Upgrade, HTTP2-Settings", **UPGRADE))
+    assert client.answer()[0] == 200
+    assert client.ended()
+
+
 def test_piled_up_requests_are_answered_in_order(short, small):
     _, client, taken = short
     texts = [f"film number {number}" for number in range(6)]

@@ -9,8 +9,10 @@ or fails, takes uvicorn's way from its start, so that there is one place which w
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -50,6 +52,7 @@ def protocol(service: Service) -> Any:
 
         cycle: Any
         timeout_keep_alive_task: Any
+        parser: Any
         headers: list[tuple[bytes, bytes]]
         _late: Any = None
         """The timer while a request's head is awaited or under way."""
@@ -70,6 +73,12 @@ def protocol(service: Service) -> Any:
         """Whether the client sends no more; what it asked is answered still."""
         _handed_over = False
         """Whether this is a WebSocket now, which another protocol reads."""
+        _declined = False
+        """Whether the request under way wishes for a protocol that is not spoken here, and is read again without."""
+        _data = b""
+        """What is being read."""
+        _again = b""
+        """What is to be read in its place."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -102,7 +111,11 @@ def protocol(service: Service) -> Any:
                 return
             # The timer of an idle connection runs on: to stop and start one a request costs as much as reading it does.
             idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
-            super().data_received(data)
+            while data:
+                self._data, self._again = data, b""
+                super().data_received(data)
+                data = self._again
+            self._data = b""
             if self._quick is not None:  # more of its body is to come
                 self._take_the_long_way()
             if idle is not None:
@@ -123,9 +136,12 @@ def protocol(service: Service) -> Any:
         def on_headers_complete(self) -> None:
             self._stop_waiting()
             self._whole = True
+            parser = self.parser
+            self._declined = parser.should_upgrade() and self._get_upgrade() not in (None, b"websocket")
+            if self._declined:
+                return
             asked = service.quick(self.url) if self._turn else None
             self._turn = False
-            parser = self.parser
             if (
                 asked is None
                 or parser.get_method() != b"POST"
@@ -147,6 +163,8 @@ def protocol(service: Service) -> Any:
                 self._parts.append(body)
 
         def on_message_complete(self) -> None:
+            if self._declined:
+                return
             if self._quick is not None:
                 found = service.answer_now(self._quick, self.headers, b"".join(self._parts))
                 if found is not None:
@@ -159,6 +177,26 @@ def protocol(service: Service) -> Any:
         def send_400_response(self, msg: str) -> None:
             if not self.transport.is_closing():
                 self._close(b"400 Bad Request", _NO_HTTP)
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """Read a request again as one that wishes for no other protocol, as clients of HTTP/2 do with each (Java's,
+            curl's): the parser takes what follows the head for that protocol, and would lose the body."""
+            error = sys.exception()
+            if not self._declined or error is None:
+                return
+            connection = b", ".join(
+                word
+                for name, value in self.headers
+                if name == b"connection"
+                for word in map(bytes.strip, value.split(b","))
+                if word.lower() in (b"close", b"keep-alive")
+            )
+            lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+            lines += [b"%s: %s" % one for one in self.headers if one[0] not in (b"connection", b"upgrade")]
+            lines += [b"connection: " + connection] if connection else []
+            self._again = b"\r\n".join([*lines, b"", self._data[error.args[0] :]])
+            self.parser = HttpRequestParser(self)  # the old one reads no more where the connection is to be closed
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
         def handle_websocket_upgrade(self) -> None:
             super().handle_websocket_upgrade()
