@@ -96,6 +96,20 @@ def test_tls_and_tokens(model, tmp_path):
                 assert connection.getresponse().status == status
 
 
+def test_a_key_with_a_passphrase_is_a_mistake_and_no_question(gatework, model, tmp_path):
+    need_extra()
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a key with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-passout", "pass:word"]
+    subprocess.run(
+        [*make, "-subj", "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True
+    )
+    done = gatework("serve", model, "--tls-cert", str(certificate), "--tls-key", str(key))
+    assert done.status == 2
+    assert "is locked with a passphrase" in done.err
+
+
 def test_an_open_address_without_a_token_is_told(model):
     need_extra()
     with served(model, "--host", "0.0.0.0") as (_, lines, _):

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import http.client
 import shutil
 import socket
 import threading
@@ -64,6 +65,8 @@ def test_token_files(tmp_path):
     path = tmp_path / "tokens"
     path.write_text("# for the balancer\nabcdefgh\n\nijklmnop\n")
     assert read_tokens(path) == ("abcdefgh", "ijklmnop")
+    path.write_text("abcdefgh\n", encoding="utf-8-sig")
+    assert read_tokens(path) == ("abcdefgh",)
     for text, words in (("", "holds no token"), ("abcdefgh\nshort\n", ":2: a token"), ("has a blank\n", ":1: a token")):
         path.write_text(text)
         with pytest.raises(ConfigError, match=words):
@@ -77,6 +80,10 @@ def test_pages_of_other_origins_may_not_ask(everything):
         assert everything.post(PATH, GOOD, headers={"Origin": other}).status == 403
     assert everything.post(PATH, GOOD, headers={"Host": "evil.example"}).status == 403
     assert everything.post(PATH, GOOD, headers={"Host": "localhost:1"}).status == 200
+    for own in ("127.0.0.2:8000", "[::1]", "[0:0:0:0:0:0:0:1]:8000"):
+        assert everything.post(PATH, GOOD, headers={"Host": own}).status == 200
+    for other in ("127.0.0.1.evil.example", "10.0.0.1", "[::2]", "0.0.0.0"):
+        assert everything.post(PATH, GOOD, headers={"Host": other}).status == 403
 
 
 def test_packed_bodies(everything):
@@ -108,6 +115,20 @@ def test_hostile_heads_and_bodies(small):
             assert b" 400 " in service.raw(head + cut, close=True), "the client closes its side"
         assert service.raw(b"", close=True) == b""
         assert service.post(PATH, GOOD).status == 200
+        service.idle()
+
+
+def test_who_sends_all_before_reading_learns_that_it_was_too_much(small):
+    with running([small["classify"]], Limits(body_bytes=10_000)) as service:
+        size, part = 20 << 20, b"x" * (1 << 20)
+        for chunked in (False, True):
+            client = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+            headers = {} if chunked else {"content-length": str(size)}
+            client.request("POST", PATH, iter([part] * 20), headers, encode_chunked=chunked)
+            answer = client.getresponse()
+            assert answer.status == 413
+            assert b"larger than 10,000 bytes" in answer.read()
+            client.close()
         service.idle()
 
 

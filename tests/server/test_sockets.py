@@ -93,6 +93,16 @@ def test_who_may_not(small):
         refused(404, "not loaded", service, "nobody", "?token=a-good-token")
 
 
+def test_where_there_is_none(everything):
+    with pytest.raises(InvalidStatus) as told:
+        connect(f"ws://127.0.0.1:{everything.port}/v1/models/classify/predict")
+    assert told.value.response.status_code == 404
+    assert "no conversation is held at /v1/models/classify/predict" in json.loads(told.value.response.body)["error"]
+    plain = everything.get("/v1/models/lm/stream")  # what a proxy makes of a WebSocket that it does not know
+    assert (plain.status, plain.headers["upgrade"]) == (426, "websocket")
+    assert "is a WebSocket" in plain.error
+
+
 def test_a_sequence_outlives_its_conversation(everything, small):
     text = "the cat sat . the dog ran . a cat\n" * 4
     with load(small["tag"]).stream() as stream:

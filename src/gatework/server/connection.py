@@ -111,11 +111,11 @@ def protocol(service: Service) -> Any:
                 return
             # The timer of an idle connection runs on: to stop and start one a request costs as much as reading it does.
             idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
-            while data:
-                self._data, self._again = data, b""
-                super().data_received(data)
-                data = self._again
-            self._data = b""
+            self._data = data
+            while self._data:
+                self._again = b""
+                super().data_received(self._data)
+                self._data = self._again
             if self._quick is not None:  # more of its body is to come
                 self._take_the_long_way()
             if idle is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,7 +29,7 @@ class Gate:
             if scheme.lower() != b"bearer":
                 given = parse_qs(query.decode("latin-1")).get("token", [""])[0].encode("latin-1", "replace")
             self.check_token(given.strip())
-        if self._local and head.host and _name(head.host) not in LOOPBACK:
+        if self._local and head.host and not _here(_name(head.host)):
             # A name that a page's owner points at 127.0.0.1 would make that page one of this origin.
             raise Refusal(403, "This service answers to localhost alone. Start it with --token-file to use a name.")
         if head.origin and (_place(head.origin) or None) != head.host:
@@ -52,7 +53,7 @@ def _place(origin: bytes) -> bytes:
 def read_tokens(path: Path) -> tuple[str, ...]:
     """Tokens of a file, one a line. Raises ConfigError: there are none, or one is short or has blanks."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"serve: --token-file {path}: cannot be read ({error}).") from None
     tokens = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -65,6 +66,16 @@ def read_tokens(path: Path) -> tuple[str, ...]:
                 "Make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
             )
     return tuple(tokens)
+
+
+def _here(name: str) -> bool:
+    """Whether a name is this machine's own: an address that loops back cannot be pointed anywhere else."""
+    if name in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _name(host: bytes) -> str:

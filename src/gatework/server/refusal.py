@@ -2,7 +2,7 @@
 
 400 malformed          401 no token       403 another origin   404 no such model or path   405 wrong method
 408 body too slow      409 sequence       413 body too large   415 compression unknown     422 cannot be answered
-429 queue is full      500 a bug of ours  503 too busy, too slow, or draining
+426 a WebSocket        429 queue is full  500 a bug of ours    503 too busy, too slow, or draining
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ BUSY = (429, 503)
 class Refusal(Exception):
     """Raised anywhere below a request; what speaks to the client turns it into its protocol's error."""
 
-    def __init__(self, status: int, message: str, *, retry_after: int = 1, allow: str = "") -> None:
-        """`allow`: the methods that there are, of a path that lacks the one asked for."""
+    def __init__(
+        self, status: int, message: str, *, retry_after: int = 1, allow: str = "", unread: bool = False
+    ) -> None:
+        """
+        Args:
+            allow: the methods that there are, of a path that lacks the one asked for.
+            unread: the request goes on for longer than anybody reads.
+        """
         super().__init__(message)
-        self.status, self.message, self.allow = status, message, allow
+        self.status, self.message, self.allow, self.unread = status, message, allow, unread
         self.retry_after = retry_after if status in BUSY else None
 
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,6 +22,8 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 LONG = 1 << 16
 """Bytes of JSON above which it may hold very many lists."""
+LINGER = 5.0
+"""Seconds that a client may go on sending what is too large, so that it sees the answer."""
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 WINDOW = {"gzip": 31, "deflate": 15}
 """zlib's window bits of what a body may be packed with."""
@@ -81,7 +83,7 @@ class Bodies:
         """
         limits = self._limits
         if head.length and (len(head.length) > 18 or int(head.length) > limits.body_bytes):
-            raise self._too_large()
+            raise self._too_large(unread=True)
         message = await receive()
         if message["type"] == "http.request" and not message["more_body"]:
             body: bytes = message["body"]
@@ -120,7 +122,7 @@ class Bodies:
                     parts.append(part)
                     size += len(part)
                     if size > self._limits.body_bytes:
-                        raise self._too_large()
+                        raise self._too_large(unread=bool(message["more_body"]))
                     self.hold(len(part))
                     held += len(part)
                     if not message["more_body"]:
@@ -131,8 +133,9 @@ class Bodies:
         finally:
             self._held -= held
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"The body is larger than {self._limits.body_bytes:,} bytes. Send less at once.")
+    def _too_large(self, *, unread: bool = False) -> Refusal:
+        most = self._limits.body_bytes
+        return Refusal(413, f"The body is larger than {most:,} bytes. Send less at once.", unread=unread)
 
 
 def unpacked(body: bytes, encoding: bytes, most: int) -> bytes:
@@ -190,23 +193,39 @@ async def send_json(send: Send, value: Any, status: int = 200, more: Iterable[tu
     await send_bytes(send, dumped(value), [(b"content-type", JSON), *more], status)
 
 
-async def send_bytes(send: Send, body: bytes, headers: Sequence[tuple[bytes, bytes]], status: int = 200) -> None:
-    """Answer with bytes."""
+async def send_bytes(
+    send: Send, body: bytes, headers: Sequence[tuple[bytes, bytes]], status: int = 200, *, open_end: bool = False
+) -> None:
+    """Answer with bytes. `open_end`: the whole answer, but whoever asked for it says when it ends."""
     headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": open_end})
 
 
 async def send_refusal(send: Send, refusal: Refusal) -> None:
-    """Answer with an error, as every door here has them: `{"error": sentence}`."""
+    """Answer with an error, as every door here has them: `{"error": sentence}`. Where the request goes on, its rest is
+    left to `drop_rest`."""
     more = [] if refusal.retry_after is None else [(b"retry-after", b"%d" % refusal.retry_after)]
     if refusal.status == 401:
         more = [(b"www-authenticate", b"Bearer")]
+    if refusal.status == 426:
+        more = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
     if refusal.allow:
         more = [*more, (b"allow", refusal.allow.encode("latin-1"))]
     if refusal.status in (408, 413):
         more = [*more, (b"connection", b"close")]  # what is left of the body is not read
-    await send_json(send, {"error": refusal.message}, refusal.status, more)
+    body = dumped({"error": refusal.message})
+    await send_bytes(send, body, [(b"content-type", JSON), *more], refusal.status, open_end=refusal.unread)
+
+
+async def drop_rest(receive: Receive, send: Send) -> None:
+    """Throw away for a while what comes after a refusal, then end the answer. A connection that is closed while its
+    client sends is reset, and most clients read nothing before they have sent all."""
+    with suppress(TimeoutError, asyncio.CancelledError):  # cancelled when the service stops
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body"):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _plain(value: Any) -> Any:

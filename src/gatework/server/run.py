@@ -264,8 +264,15 @@ def _secure(settings: Settings) -> ssl.SSLContext | None:
         raise ConfigError("serve: TLS takes both --tls-cert and --tls-key.")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def passphrase() -> str:  # OpenSSL would ask the terminal, and gRPC cannot read such a key at all
+        raise ConfigError(
+            f"serve: {settings.tls_key} is locked with a passphrase. Give a key without one: "
+            f"openssl pkey -in {settings.tls_key} -out key.pem"
+        )
+
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, passphrase)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"serve: {settings.tls_cert}, {settings.tls_key}: no such pair ({error}).") from None
     return context

@@ -29,7 +29,7 @@ from gatework.server.openapi import description
 from gatework.server.page import Page
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Registry, Served
-from gatework.server.requests import JSON, Bodies, Head, Headers, Receive, Scope, Send, head_of, parsed
+from gatework.server.requests import JSON, Bodies, Head, Headers, Receive, Scope, Send, drop_rest, head_of, parsed
 from gatework.server.requests import send_bytes as answer
 from gatework.server.requests import send_json as answer_json
 from gatework.server.requests import send_refusal as refuse
@@ -97,6 +97,7 @@ class Service:
                 Route(f"{name}/predict", self._predict, methods=["POST"]),
                 WebSocketRoute(f"{name}/stream", sockets.stream),
                 Route(name, v1.model),
+                WebSocketRoute("/{path:path}", sockets.nowhere),
                 *V2(self.registry, self.asking, self.sequences, lambda: not self.draining).routes(),
             ],
             redirect_slashes=False,
@@ -158,7 +159,7 @@ class Service:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, path, size = time.perf_counter(), scope["path"], 0
         served, protocol = self.registry.quick.get(path, _NO_MODEL) if scope["method"] == "POST" else _NO_MODEL
-        status, texts = 200, 0
+        status, texts, unread = 200, 0, False
         try:
             head = head_of(scope["headers"])
             if path not in self._open:
@@ -177,6 +178,7 @@ class Service:
             status = refusal.status
             if status == 500:
                 self.log_failure(scope["method"], path)
+            unread = refusal.unread
             await refuse(send, refusal)
         except asyncio.CancelledError:
             if not self.draining:
@@ -190,6 +192,8 @@ class Service:
         if served is not None and not protocol:
             served.tally.add(texts, seconds, failed=status != 200)
         self.meters.answered(served.name if served is not None else "", _door(path), status, seconds)
+        if unread:
+            await drop_rest(receive, send)
 
     async def _route(self, scope: Scope, head: Head, body: bytes, receive: Receive, send: Send) -> int:
         """Let Starlette find the handler; its status. The body, which is read, goes along in the scope's state."""

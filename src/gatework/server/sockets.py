@@ -58,6 +58,10 @@ class Sockets:
         except WebSocketDisconnect:
             return
 
+    async def nowhere(self, socket: WebSocket) -> None:
+        """No path of a conversation."""
+        await _refuse(socket, Refusal(404, f"no conversation is held at {socket.url.path[:200]}."))
+
     async def _talk(self, socket: WebSocket, served: Served, talk: Any) -> None:
         while True:
             message = await socket.receive()

@@ -88,6 +88,8 @@ class V1:
         name = request.path_params["name"]
         if name.rpartition("/")[2] in ACTIONS:
             raise Refusal(405, f"{request.url.path[:200]} takes POST.", allow="POST")
+        if name.endswith("/stream"):
+            raise Refusal(426, f"{request.url.path[:200]} is a WebSocket. A proxy between must pass Upgrade on.")
         served = self._registry.get(name)
         info = {name: value for name, value in served.model.info().items() if name != "path"}
         return _json(served.to_dict() | {"info": info})
