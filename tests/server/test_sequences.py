@@ -5,6 +5,7 @@ import queue
 import shutil
 import threading
 import time
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -184,14 +185,17 @@ def test_a_state_is_fetched_and_put_back(everything, small):
             assert [one["input_log_p"][0] for one in other] == pytest.approx(
                 read(load(small["lm"]), pieces)[1:], rel=1e-5
             )
+        assert everything.ask("PUT", state("user%2F7%20a", model), kept.body).status == 200
+        assert "answer" in ask(everything, model, pieces[1], sequence_id="user/7 a")
         for bad in (b"", b"x" * 50, kept.body[:-1], kept.body[:-5] + b"abcde"):
             assert everything.ask("PUT", state("bad", model), bad).status == 422
         assert everything.get(state("bad", model)).status == 404
         wrong = "tag" if model == "lm" else "lm"
         assert everything.ask("PUT", state("bad", wrong), kept.body).status == 422
-        for identity in ("from", "to"):
-            assert everything.ask("DELETE", state(identity, model)).status == 200
-            assert everything.ask("DELETE", state(identity, model)).status == 404
+        for identity in ("from", "to", "user/7 a"):
+            path = state(urllib.parse.quote(identity, safe=""), model)
+            assert everything.ask("DELETE", path).status == 200
+            assert everything.ask("DELETE", path).status == 404
     assert everything.get(state("x", "classify")).status == 422
 
 

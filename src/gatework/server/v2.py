@@ -140,7 +140,7 @@ class V2:
             Route("/v2/trace/setting", self.no_settings, methods=["GET", "POST"]),
             Route(f"{MODEL}/trace/setting", self.no_settings_of, methods=["GET", "POST"]),
         ]
-        found.append(Route(f"{MODEL}/sequences/{{identity}}/state", self.state, methods=["GET", "PUT", "DELETE"]))
+        found.append(Route(f"{MODEL}/sequences/{{identity:path}}/state", self.state, methods=["GET", "PUT", "DELETE"]))
         for path in (with_version, MODEL):
             found += [
                 Route(f"{path}/infer", self.infer, methods=post),
