@@ -226,9 +226,26 @@ def test_loading_and_unloading(small, tmp_path):
         assert (broken.status, "was not loaded" in broken.error) == (400, True)
         for name in ("nobody", "../classify", "%2e%2e/classify"):
             assert service.post(f"/v2/repository/models/{name}/load", {}).status == 404
+        shutil.copy(small["lm"], tmp_path / "my model.gw")
+        odd = service.post("/v2/repository/models/my%20model/load", {})
+        assert (odd.status, "Rename its file" in odd.error) == (404, True)
+        known = {one["name"]: one["reason"] for one in service.post("/v2/repository/index", {}).json}
+        assert "Rename its file" in known["my model"]
+        nobody = service.post("/v2/repository/models/nobody/load", {}).error
+        assert nobody.endswith("Known: broken, classify, tag."), "those of the folder too"
         own = {"parameters": {"config": "{}", "file:1/model.gw": "eA=="}}
         assert "not taken" in service.post("/v2/repository/models/tag/load", own).error
         assert [one["name"] for one in service.post("/v2/repository/index", {"ready": True}).json] == ["classify"]
+
+
+def test_a_model_may_have_the_name_of_an_action(small):
+    from services import running
+
+    with running([f"predict={small['classify']}", f"stream={small['lm']}"]) as service:
+        for name in ("predict", "stream"):
+            assert service.get(f"/v1/models/{name}").json["name"] == name
+        assert service.post("/v1/models/predict/predict", {"text": "a"}).status == 200
+        assert service.get("/v1/models/predict/predict").status == 405
 
 
 def test_a_method_that_is_not_there_names_those_that_are(everything):

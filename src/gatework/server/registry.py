@@ -25,6 +25,7 @@ from gatework.server.ports import Ports
 from gatework.server.refusal import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+NO_NAME = "its name is none for a model, which has letters, digits, _, - and dots. Rename its file"
 KINDS = {"per_sequence": "classify", "per_step": "tag", "next_token": "lm", "sequence": "seq2seq"}
 """Kinds of models by their head: what differs between them at this door."""
 
@@ -127,7 +128,9 @@ class Registry:
         """Load a model from its file, replacing what has its name. Raises Refusal: 404, or 400 for a bad bundle."""
         async with self._changing:
             if name not in self._paths:
-                found = [path for path in self._files() if path.stem == name and NAME.fullmatch(name)]
+                found = [path for path in self._files() if path.stem == name]
+                if found and not NAME.fullmatch(name):
+                    raise Refusal(404, f"model {name[:100]!r} cannot be loaded: {NO_NAME}.")
                 if not found:
                     raise Refusal(404, f"model {name[:100]!r} is unknown. Known: {', '.join(self._names()) or 'none'}.")
                 self._paths[name] = found[0]
@@ -181,13 +184,14 @@ class Registry:
         return sorted(self._folder.glob("*.gw")) if self._folder is not None else []
 
     def _names(self) -> list[str]:
-        return sorted(self._paths)[:20]
+        return [one["name"] for one in self.index() if NAME.fullmatch(one["name"])][:20]
 
     def _state(self, name: str) -> dict[str, str]:
         served = self._served.get(name)
         if served is not None:
             return {"name": name, "version": served.version, "state": "READY", "reason": self._faults.get(name, "")}
-        return {"name": name, "version": "", "state": "UNAVAILABLE", "reason": self._faults.get(name, "unloaded")}
+        reason = self._faults.get(name, "unloaded") if NAME.fullmatch(name) else NO_NAME
+        return {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
 
 
 def _private(path: Path) -> Model:

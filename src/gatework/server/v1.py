@@ -86,9 +86,10 @@ class V1:
     async def model(self, request: Request) -> Response:
         """One model, with what `gatework info` tells."""
         name = request.path_params["name"]
-        if name.rpartition("/")[2] in ACTIONS:
+        _, slash, action = name.rpartition("/")
+        if slash and action in ACTIONS:
             raise Refusal(405, f"{request.url.path[:200]} takes POST.", allow="POST")
-        if name.endswith("/stream"):
+        if slash and action == "stream":
             raise Refusal(426, f"{request.url.path[:200]} is a WebSocket. A proxy between must pass Upgrade on.")
         served = self._registry.get(name)
         info = {name: value for name, value in served.model.info().items() if name != "path"}
