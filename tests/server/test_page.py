@@ -59,6 +59,7 @@ def test_mistakes_about_why(everything, body, message):
 
 def test_a_classifier_answers_as_one_types(everything, visit):
     page = visit(everything, "classify")
+    assert "kB" in page.inner_text("#about")
     page.fill("#text", "a great film 🎬")
     page.wait_for_selector("#answer .first")
     assert "%" in page.inner_text("#answer")
@@ -66,6 +67,9 @@ def test_a_classifier_answers_as_one_types(everything, visit):
     page.click("#why summary")
     page.wait_for_selector("#explanation canvas")
     assert page.inner_text("#explanation .tokens") == "a great film 🎬"
+    colours = "e => [e, e.firstElementChild].map(one => getComputedStyle(one).color)"
+    faint, legend = page.eval_on_selector("#explanation .tokens + .note", colours)
+    assert legend != faint, "words on a colour are read"
     page.select_option("#explanation .controls label:nth-child(2) select", "f")
     page.focus("#explanation canvas")
     page.keyboard.press("ArrowRight")

@@ -238,6 +238,15 @@ def test_loading_and_unloading(small, tmp_path):
         assert [one["name"] for one in service.post("/v2/repository/index", {"ready": True}).json] == ["classify"]
 
 
+def test_one_of_very_many_that_is_not_there(small):
+    from services import running
+
+    with running([f"m{number}={small['lm']}" for number in range(30)]) as service:
+        error = service.get("/v1/models/nobody").error
+        assert error.count(",") == 19
+        assert error.endswith(" and 10 more.")
+
+
 def test_a_model_may_have_the_name_of_an_action(small):
     from services import running
 

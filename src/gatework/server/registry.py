@@ -25,6 +25,8 @@ from gatework.server.ports import Ports
 from gatework.server.refusal import Refusal
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+MOST_NAMES = 20
+"""That a sentence lists."""
 NO_NAME = "its name is none for a model, which has letters, digits, _, - and dots. Rename its file"
 KINDS = {"per_sequence": "classify", "per_step": "tag", "next_token": "lm", "sequence": "seq2seq"}
 """Kinds of models by their head: what differs between them at this door."""
@@ -109,8 +111,9 @@ class Registry:
         """The model of a name. Raises Refusal 404: it is not loaded, or not in this version."""
         served = self._served.get(name)
         if served is None:
-            known = ", ".join(sorted(self._served)) or "none"
-            raise Refusal(404, f"model {name[:100]!r} is not loaded. Loaded: {known}.")
+            known = ", ".join(sorted(self._served)[:MOST_NAMES]) or "none"
+            more = f" and {len(self._served) - MOST_NAMES} more" if len(self._served) > MOST_NAMES else ""
+            raise Refusal(404, f"model {name[:100]!r} is not loaded. Loaded: {known}{more}.")
         if version is not None and version != served.version:
             raise Refusal(404, f"model {name!r} has version {served.version} loaded, not {version[:20]!r}.")
         return served
@@ -184,7 +187,7 @@ class Registry:
         return sorted(self._folder.glob("*.gw")) if self._folder is not None else []
 
     def _names(self) -> list[str]:
-        return [one["name"] for one in self.index() if NAME.fullmatch(one["name"])][:20]
+        return [one["name"] for one in self.index() if NAME.fullmatch(one["name"])][:MOST_NAMES]
 
     def _state(self, name: str) -> dict[str, str]:
         served = self._served.get(name)

@@ -15,6 +15,7 @@ let running = null, typed = 0, wondered = 0;
 let writing = false;  // whether a language model is at it; what is typed meanwhile is not what it goes on from
 
 const view = () => viewOf(state.model);
+const size = (bytes) => bytes < 1e5 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(2)} MB`;
 const path = (action) => `v1/models/${state.model.name.split("/").map(encodeURIComponent).join("/")}/${action}`;
 
 // What would be asked now, of a dialogue with these turns: the action and its body.
@@ -212,7 +213,7 @@ function draw() {
   at("text-label").textContent = words()[view().label];
   at("text").rows = view().turns ? 2 : 5;
   at("answer").parentElement.classList.toggle("turns", Boolean(view().turns));
-  at("about").textContent = `${model.name} · ${model.task} · ${(model.bytes / 1e6).toFixed(2)} MB ${words().bytes}`
+  at("about").textContent = `${model.name} · ${model.task} · ${size(model.bytes)} ${words().bytes}`
     + (kinds.length ? ` · ${kinds.slice(0, SHOWN).join(", ")}${kinds.length > SHOWN ? ` … (${kinds.length})` : ""}` : "");
   const kept = Object.fromEntries([...at("options").querySelectorAll("input")].map((input) => [input.name, input.value]));
   at("options").replaceChildren();
