@@ -114,12 +114,20 @@ def test_an_empty_line_of_the_targets_names_their_file(tmp_path):
         ("a.jsonl", '{"text": "a"}\n', {}, r"a\.jsonl:1: two keys"),
         ("a.jsonl", '{"text": "a", "b": "c"}\n', {"target": "d"}, r"no key 'd' \(data\.target\)"),
         ("a.jsonl", '{"text": "a", "title": "c"}\n{"text": "a"}\n', {}, r"a\.jsonl:2: 'title', the target, is missing"),
-        ("a.jsonl", '{"text": "a", "title": "c"}\n{"text": 3, "title": "c"}\n', {}, r"2: 'text', the source, is int"),
+        ("a.jsonl", '{"text": "a", "title": "c"}\n{"text": 3, "title": "c"}\n', {}, r"'text', the source, is int, .*as one\.$"),
+        ("a.jsonl", '\n["a", "b"]\n', {}, r"a\.jsonl:2: expected a JSON object, got list"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(tmp_path, name, text, data, says):
     with pytest.raises(DataError, match=says):
         read(written(tmp_path / name, text), **data)
+
+
+def test_a_file_in_another_encoding_throughout(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_bytes("schön\tbeautiful\ngrün\tgreen\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.tsv:1: not utf-8: byte 0xf6 .*It could be cp1252: set data\.encoding"):
+        pair_format(path, DataSection())
 
 
 def test_turns_that_are_no_strings(tmp_path):

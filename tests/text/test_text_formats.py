@@ -368,6 +368,8 @@ class TestReading:
             ("今天天气".encode("gb18030"), "t.tsv:3: not utf-8: byte 0xbd at byte 3 of the line .byte 26 of the file"),
             ("今天天气".encode("gb18030"), "It could be gb18030: set data.encoding = 'gb18030'"),
             (b"caf\xe9 au lait", "It could be cp1252"),
+            ("die Katze schläft".encode("latin-1"), "It could be cp1252"),
+            ("臺灣憂鬱的烏龜".encode("gb18030"), "It could be gb18030"),
         ],
     )
     def test_wrong_encoding(self, tmp_path, data, message):

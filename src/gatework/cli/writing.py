@@ -109,7 +109,8 @@ def _show(text: str, found: Any, json: bool) -> None:
 
 
 def writing_options(settings: Sequence[str]) -> dict[str, Any]:
-    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate` or `fill`. Raises ConfigError."""
+    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate` or `fill`; words and choices that are set
+    one after another add up. Raises ConfigError."""
     options: dict[str, Any] = {}
     for setting in settings:
         name, equals, raw = setting.partition("=")
@@ -125,8 +126,15 @@ def writing_options(settings: Sequence[str]) -> dict[str, Any]:
         parts = options.setdefault("constraint", {})
         if not isinstance(parts, dict):
             raise ConfigError(f"--set {setting}: constraint is a pattern already. Say constraint.pattern=... for it.")
-        parts[keys[1]] = _value(keys[1], raw)
+        value = _value(keys[1], raw)
+        if keys[1] in SEVERAL and keys[1] in parts:
+            value = [*_listed(parts[keys[1]]), *_listed(value)]
+        parts[keys[1]] = value
     return options
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _value(name: str, raw: str) -> Any:

@@ -153,11 +153,18 @@ def _hint(raw: bytes, codec: str) -> str:
             text = raw.decode(other)
         except UnicodeDecodeError:
             continue
-        chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
-        if other == "gb18030" and 2 * chinese < sum(character > "\x7f" for character in text):
+        if other == "gb18030" and not _chinese(raw, text):
             continue
         return f" It could be {other}: set data.encoding = '{other}', or convert the file."
     return " Convert the file, or set data.encoding."
+
+
+def _chinese(raw: bytes, text: str) -> bool:
+    """Whether what GB 18030 reads is likely meant: mostly Chinese, and mostly of two bytes beyond ASCII, where a letter of
+    Latin-1 is one before a letter of ASCII."""
+    odd = sum(character > "\x7f" for character in text)
+    chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
+    return 2 * chinese >= odd and 2 * sum(byte > 0x7F for byte in raw) >= 3 * odd
 
 
 def _wide_lines(file: BinaryIO, codec: str, fault: OnFault, keep_ends: bool) -> Iterator[tuple[int, str]]:

@@ -107,7 +107,10 @@ def pair_format(
                 raise ConfigError(f"data.{name} names a column, but data.train_target says there are two files.")
         return PairFormat(kind="lines", encoding=data.encoding)
     table = table_of(Path(path), data)
-    rows = list(islice(read_rows(path, table, encoding=data.encoding, on_fault=_ignored), LOOKED_AT))
+    faults = _First()
+    rows = list(islice(read_rows(path, table, encoding=data.encoding, on_fault=faults), LOOKED_AT))
+    if not rows and faults.line:
+        raise DataError(f"{path}:{faults.line}: {faults.what}")
     if not rows:
         raise DataError(f"{path}:1: no row that can be read. Give a file with pairs of texts.")
     if table == "jsonl":
@@ -201,8 +204,15 @@ def source_of_turns(turns: Sequence[str], context: int) -> str:
     return TURN_END.join(" ".join(turn.split()) for turn in turns[-context:])
 
 
-def _ignored(number: int, what: str) -> None:
-    """Whoever reads on meets it."""
+class _First:
+    """Keeps the first fault of a file; whoever reads on meets it."""
+
+    def __init__(self) -> None:
+        self.line, self.what = 0, ""
+
+    def __call__(self, number: int, what: str) -> None:
+        if not self.line:
+            self.line, self.what = number, what
 
 
 def table_of(path: Path, data: PairSettings) -> str:
@@ -297,9 +307,10 @@ def _pair(row: Row, found: PairFormat) -> Pair:
     for side, column in (("source", found.source), ("target", found.target)):
         if isinstance(row.cells, dict):
             value = row.cells.get(str(column))
+            if str(column) not in row.cells:
+                raise LookupError(f"{column!r}, the {side}, is missing. {nearest(str(column), row.cells)}")
             if not isinstance(value, str):
-                what = "is missing" if column not in row.cells else f"is {type(value).__name__}, not a string"
-                raise LookupError(f"{column!r}, the {side}, {what}. {nearest(str(column), row.cells)}")
+                raise LookupError(f"{column!r}, the {side}, is {type(value).__name__}, not a string. Write it as one.")
             sides.append(value)
         elif int(column) < len(row.cells):
             sides.append(row.cells[int(column)])
