@@ -39,11 +39,23 @@ def test_a_line_an_answer(gatework, translator, lines):
 def test_options_and_the_best_ones(gatework, translator, lines):
     want = package.load(translator).predict(LINES, count=2, beams=4, prefix="red")
     done = gatework("predict", translator, lines, "--top-k", "2", "--set", "beams=4", "--set", "prefix=red")
-    assert done.lines == [one.to_line() for one in want]
+    assert done.lines == [one.to_line(2) for one in want]
     found = [json.loads(line) for line in gatework("predict", translator, lines, "--json", "--top-k", "2").lines]
     assert [len(one.get("alternatives", [])) for one in found] == [1, 0, 1]
     held = gatework("predict", translator, "red cat", "--set", "constraint.must=dog", "--set", "max_ratio=3")
     assert "dog" in held.lines[0].split()
+    words = ["--set", "constraint.must=dog", "--set", "constraint.must=blue", "--set", "constraint.must=green"]
+    held = gatework("predict", translator, "red cat", *words, "--set", "max_ratio=3")
+    assert {"dog", "blue", "green"} <= set(held.lines[0].split())
+
+
+def test_one_answer_has_its_score_too_with_top_k(gatework, translator, lines):
+    want = package.load(translator).predict(LINES)
+    done = gatework("predict", translator, lines, "--top-k", "1")
+    assert done.lines == [f"{want[0].text}\t{want[0].score:.4f}", "", f"{want[2].text}\t{want[2].score:.4f}"]
+    one = gatework("predict", translator, "red cat", "--top-k", "3", "--set", "constraint=blue")
+    assert one.lines[0].startswith("blue\t-")
+    assert one.lines[0].count("\t") == 1
 
 
 def test_a_script_that_training_had_not_is_told_once(gatework, tmp_path):
@@ -109,6 +121,9 @@ def test_the_alignment_is_drawn(gatework, translator, lines, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     done = gatework("predict", translator, lines, "--plot", tmp_path / "b.png")
     assert (done.status, "--plot draws one text" in done.err) == (2, True)
+    done = gatework("predict", translator, "blue dog", "--plot", tmp_path / "a.jpg")
+    assert (done.status, done.out, "a.jpg: pictures are PNG" in done.err) == (2, "", True)
+    assert not (tmp_path / "a.jpg").exists()
     assert "empty text has nothing to draw" in gatework("predict", translator, "", "--plot", tmp_path / "b.png").err
     write_model(tmp_path / "blind.gw", WORDS, case="no attention")
     done = gatework("predict", tmp_path / "blind.gw", "red", "--plot", tmp_path / "b.png")

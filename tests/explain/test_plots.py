@@ -73,6 +73,8 @@ def test_no_matrix_is_an_error(tmp_path, rng):
 def test_a_place_that_cannot_be_written(tmp_path, scores):
     with pytest.raises(OutputError, match="does not exist"):
         confusion_png(scores(["a", "b"]), tmp_path / "none" / "c.png")
+    with pytest.raises(OutputError, match=r"c\.jpg: pictures are PNG"):
+        confusion_png(scores(["a", "b"]), tmp_path / "c.jpg")
 
 
 def test_no_chinese_font_is_one_clear_warning(tmp_path, scores, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gatework.core.errors import ConfigError, DataError
+from gatework.core.recipe import InputSection
 from gatework.runtime.seq2seq import Seq2Seq
 from gatework.runtime.translating import Options, Translator, pairs_of
 from gatework.tasks.seq2seq import Seq2SeqCodec, Settings
@@ -113,6 +114,27 @@ def test_an_unknown_word_is_taken_from_the_source():
     assert 1 not in found[0].ids
 
 
+@pytest.mark.parametrize("options", [{}, {"replace_unknown": False}, {"temperature": 1.0, "seed": 1}])
+@pytest.mark.parametrize("case", ["general", "no attention"])
+def test_a_prefix_of_unknown_words_stays(case, options):
+    for prefix in ("zebra", "red zebra lion"):
+        (one,) = ask(["cat dog"], case=case, prefix=prefix, dictionary=None, **options)
+        assert f"{one.text} ".startswith(f"{prefix} ")
+        assert one.tokens[: len(prefix.split())] == tuple(prefix.split())
+        assert not any(place < len(prefix.split()) for place in one.replaced)
+
+
+def test_one_text_spelt_in_several_ways_comes_once():
+    texts = ["abc ab bc abc", "abc bc ab"]
+    letters = RunningCodec.fit(lambda: texts, InputSection(unit="bpe", subwords=30))
+    (one,) = ask(["abc"], letters, constraint={"choices": ("abc", "ab")}, count=8)
+    assert sorted(each.text for each in (one, *one.alternatives)) == ["ab", "abc"]
+    scores = [each.score for each in (one, *one.alternatives)]
+    assert scores == sorted(scores, reverse=True)
+    (drawn,) = ask(["abc"], letters, constraint={"choices": ("abc",)}, temperature=1.0, seed=1, count=4)
+    assert [each.text for each in (drawn, *drawn.alternatives)] == ["abc"] * 4
+
+
 def test_without_attention_unknown_words_do_not_come():
     for one in ask(case="no attention", count=3):
         for each in (one, *one.alternatives):
@@ -142,6 +164,7 @@ def test_scores_of_pairs():
     [
         ({"beams": 0}, "beams must be a whole number from 1"),
         ({"beam": 2}, "option 'beam' is unknown.*beams"),
+        ({"beams": 4, "top_p": 0.9}, "beams search and top_p draws"),
         ({"length_penalty": -1.0}, "length_penalty"),
         ({"max_ratio": 0.0}, "max_ratio"),
         ({"max_tokens": 0}, "max_tokens"),

@@ -114,7 +114,12 @@ def test_an_empty_line_of_the_targets_names_their_file(tmp_path):
         ("a.jsonl", '{"text": "a"}\n', {}, r"a\.jsonl:1: two keys"),
         ("a.jsonl", '{"text": "a", "b": "c"}\n', {"target": "d"}, r"no key 'd' \(data\.target\)"),
         ("a.jsonl", '{"text": "a", "title": "c"}\n{"text": "a"}\n', {}, r"a\.jsonl:2: 'title', the target, is missing"),
-        ("a.jsonl", '{"text": "a", "title": "c"}\n{"text": 3, "title": "c"}\n', {}, r"'text', the source, is int, .*as one\.$"),
+        (
+            "a.jsonl",
+            '{"text": "a", "title": "c"}\n{"text": 3, "title": "c"}\n',
+            {},
+            r"'text', the source, is int, [^.]+\. W.*\.$",
+        ),
         ("a.jsonl", '\n["a", "b"]\n', {}, r"a\.jsonl:2: expected a JSON object, got list"),
     ],
 )

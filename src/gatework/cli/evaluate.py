@@ -77,9 +77,14 @@ def run(
     task = TASKS[opened.task]
     if not data.exists():
         raise DataError(f"{data}: no such file. Give a file of labelled examples.")
-    for path in (predictions, errors, confusion, reliability):
+    for path in (predictions, errors):
         if path is not None:
             check_writable(path)
+    if pictures := [path for path in (confusion, reliability) if path is not None]:
+        from gatework.explain.figure import check_png
+
+        for path in pictures:
+            check_png(path)
     _check_fit(opened, errors=errors, confusion=confusion, reliability=reliability)
     caching = {"cache": cache, "cache_weight": cache_weight, "cache_flatness": cache_flatness}
     more: dict[str, Any] = {name: value for name, value in caching.items() if value is not None}

@@ -27,8 +27,13 @@ def translate(
 ) -> None:
     """A line an input line: the text, or with several of them each and its score, tabs between all.
 
-    Raises: ConfigError: an option is unknown, or `plot` is asked of several texts.
+    Raises: ConfigError: an option is unknown, or `plot` is asked of several texts. OutputError: `plot` is no place
+        for a picture.
     """
+    if plot is not None:
+        from gatework.explain.figure import check_png
+
+        check_png(plot)
     options: dict[str, Any] = writing_options(settings)
     if top_k is not None:
         options["count"] = top_k
@@ -52,7 +57,7 @@ def translate(
             if json:
                 answer_json(one.to_dict())
             else:
-                answer(one.to_line())
+                answer(one.to_line(top_k))
         sys.stdout.flush()
     for lines in (odd, strange):
         lines.end(total)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 TEXTS = ("pattern", "lines", "gap", "prefix", "dictionary", "split")
 """Options whose values are text, even if they look like numbers or lists."""
 SEVERAL = ("stop", "choices", "must", "must_not", "marks")
+ADDING = ("must", "must_not")
+"""Of these, set one after another, each counts: a word left out in silence would be missed in the text alone."""
 """Options that are texts, one or several."""
 
 
@@ -109,8 +111,8 @@ def _show(text: str, found: Any, json: bool) -> None:
 
 
 def writing_options(settings: Sequence[str]) -> dict[str, Any]:
-    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate` or `fill`; words and choices that are set
-    one after another add up. Raises ConfigError."""
+    """`max_tokens=50`, `constraint.must=cat` as keywords of `Model.generate` or `fill`; words that must or must not
+    appear add up. Raises ConfigError."""
     options: dict[str, Any] = {}
     for setting in settings:
         name, equals, raw = setting.partition("=")
@@ -127,7 +129,7 @@ def writing_options(settings: Sequence[str]) -> dict[str, Any]:
         if not isinstance(parts, dict):
             raise ConfigError(f"--set {setting}: constraint is a pattern already. Say constraint.pattern=... for it.")
         value = _value(keys[1], raw)
-        if keys[1] in SEVERAL and keys[1] in parts:
+        if keys[1] in ADDING and keys[1] in parts:
             value = [*_listed(parts[keys[1]]), *_listed(value)]
         parts[keys[1]] = value
     return options

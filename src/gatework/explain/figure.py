@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gatework.core.errors import MissingExtraError
+from gatework.core.errors import MissingExtraError, OutputError
 
 PREFERRED = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
              "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Noto Sans SC", "Droid Sans Fallback")  # fmt: skip
@@ -111,10 +111,20 @@ _REFUSED: set[str] = set()
 """Font files that cannot be read."""
 
 
+def check_png(path: str | Path) -> None:
+    """Raise OutputError now if a picture could not be written at `path` later, or would not be what its name says."""
+    from gatework.core.files import check_writable
+
+    if Path(path).suffix.lower() != ".png":
+        raise OutputError(f"{path}: pictures are PNG. Give the file a name that ends with .png.")
+    check_writable(path)
+
+
 def save_png(figure: Any, path: str | Path, *, dots_per_inch: int = 150) -> Path:
     """Write a figure; the file appears whole or not at all. Raises OutputError."""
     from gatework.core.files import atomic_write
 
+    check_png(path)
     buffer, fonts = io.BytesIO(), logging.getLogger("matplotlib.font_manager")
     level = fonts.level
     with warnings.catch_warnings():

@@ -39,7 +39,7 @@ class Options:
     beams: int = 5
     """Beginnings kept at a time; 1 takes the most likely token each time."""
     count: int = 1
-    """Texts for each source: the best ones, or draws."""
+    """Texts for each source: the best ones, of which equal ones count once, or draws."""
     length_penalty: float = 1.0
     """log p is divided by the number of tokens to this power; 0 prefers short texts."""
     gnmt: float = 0.0
@@ -141,6 +141,9 @@ class Options:
         if unknown := sorted(set(given) - set(known)):
             raise ConfigError(f"predict: the option {unknown[0]!r:.40} is unknown. {nearest(unknown[0], known)}")
         own = cls(**{**defaults, **given})
+        if own.draws and given.get("beams", 1) > 1:
+            drawn = next(name for name in DRAWING if getattr(own, name) is not None)
+            raise ConfigError(f"beams search and {drawn} draws: they do not go together. Drop one.")
         if not own.draws and own.count > own.beams:
             if "beams" in given:
                 raise ConfigError(f"count is {own.count}, but {own.beams} beams find no more than {own.beams} texts.")
@@ -181,7 +184,16 @@ class Translator:
         cut = {place: found for place, one in enumerate(encoded) if len(found := self._sentences(one, asked)) > 1}
         flat = [part for place, one in enumerate(encoded) for part in self._parts(one, cut.get(place))]
         hypotheses = self._outputs(codec, flat, asked)
-        made = iter(codec.decode(hypotheses, flat, replace_unknown=asked.replace_unknown, dictionary=words))
+        made = iter(
+            codec.decode(
+                hypotheses,
+                flat,
+                replace_unknown=asked.replace_unknown,
+                dictionary=words,
+                begun=self._target.surfaces(asked.prefix),
+                distinct=not asked.draws,
+            )
+        )
         return [
             joined([next(made) for _ in cut[place]], codec.between(one, cut[place])) if place in cut else next(made)
             for place, one in enumerate(encoded)

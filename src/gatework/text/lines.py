@@ -160,8 +160,8 @@ def _hint(raw: bytes, codec: str) -> str:
 
 
 def _chinese(raw: bytes, text: str) -> bool:
-    """Whether what GB 18030 reads is likely meant: mostly Chinese, and mostly of two bytes beyond ASCII, where a letter of
-    Latin-1 is one before a letter of ASCII."""
+    """Whether what GB 18030 reads is likely meant: mostly Chinese, and mostly of two bytes beyond ASCII, where a letter
+    of Latin-1 is one before a letter of ASCII."""
     odd = sum(character > "\x7f" for character in text)
     chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
     return 2 * chinese >= odd and 2 * sum(byte > 0x7F for byte in raw) >= 3 * odd

@@ -71,8 +71,9 @@ class Translation:
         return values | ({"alternatives": [one.to_dict() for one in self.alternatives]} if self.alternatives else {})
 
     def to_line(self, top_k: int | None = None) -> str:
-        """The text on one line; with alternatives each text and its score, tabs between all."""
-        if not self.alternatives:
+        """The text on one line; with `top_k` or alternatives each text and its score, tabs between all. Of an empty
+        source an empty line."""
+        if self.reason == "empty" or (top_k is None and not self.alternatives):
             return _one_line(self.text)
         return "\t".join(f"{_one_line(one.text)}\t{one.score:.4f}" for one in (self, *self.alternatives))
 
@@ -88,6 +89,8 @@ def translation(
     *,
     replace_unknown: bool = True,
     dictionary: Dictionary | None = None,
+    begun: Sequence[str] = (),
+    distinct: bool = False,
     left_out: int = 0,
     unknown: int = 0,
     script: str = "",
@@ -100,11 +103,18 @@ def translation(
         replace_unknown: where the target has an unknown token, the token of the source that was looked at most stands,
             its end aside.
         dictionary: what stands there instead, for tokens of the source that it has.
+        begun: the first tokens as they were asked for, so that unknown ones stay what they are.
+        distinct: leave out alternatives whose text was there before: subwords spell one text in several ways.
         left_out: tokens of the source that were not read.
         unknown: of the tokens that were read those the model does not know.
         script: of the source, where it is one that training had not.
     """
-    made = [_one(hypothesis, source, target, replace_unknown, dictionary or {}) for hypothesis in hypotheses]
+    made = [_one(hypothesis, source, target, replace_unknown, dictionary or {}, begun) for hypothesis in hypotheses]
+    if distinct:
+        best: dict[str, Translation] = {}
+        for one in made:
+            best.setdefault(one.text, one)
+        made = list(best.values())
     return replace(made[0], alternatives=tuple(made[1:]), left_out=left_out, unknown=unknown, script=script)
 
 
@@ -171,18 +181,27 @@ def _beside(parts: Sequence[Float32 | None], answers: Sequence[Translation]) -> 
 
 
 def _one(
-    hypothesis: Any, source: Sequence[str], target: RunningCodec, replace_unknown: bool, dictionary: Dictionary
+    hypothesis: Any,
+    source: Sequence[str],
+    target: RunningCodec,
+    replace_unknown: bool,
+    dictionary: Dictionary,
+    begun: Sequence[str],
 ) -> Translation:
     ids, attention_TS = list(hypothesis.ids), hypothesis.attention_TS
     known = [target.raw[one].decode("utf-8", "replace").strip(" ") for one in ids]
+    odd = [place for place, one in enumerate(ids) if one == target.unknown]
+    given = [place for place in odd if place < len(begun)]
+    for place in given:
+        known[place] = begun[place]
     replaced: list[int] = []
     if replace_unknown and attention_TS is not None:
-        replaced = [place for place, one in enumerate(ids) if one == target.unknown]
+        replaced = odd[len(given) :]
         for place in replaced:
             word = source[int(attention_TS[place, :-1].argmax())]  # its end is no word
             known[place] = looked_up(dictionary, word) or word
     return Translation(
-        text=_text(ids, known, replaced, target),
+        text=_text(ids, known, given + replaced, target),
         score=hypothesis.score,
         log_p=hypothesis.log_p,
         reason=hypothesis.reason,
