@@ -188,3 +188,16 @@ def test_training_says_which_extra_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gatework\[train\]'"):
         train_subwords("bpe", {"a": 1}, pieces=10)
+
+
+def test_characters_added_to_a_unigram_model_are_the_same_in_every_run():
+    words = {"▁": -1.0, "ab": -2.0, "abc": -9.0}
+    characters = "abcdefghijklmnopqrstuvwxyz"
+    runs = [
+        Unigram([*words, *order], [*words.values(), *(-9.0004 + 1e-4 * place for place in range(len(order)))])
+        for order in (characters, characters[::-1])
+    ]
+    assert runs[0].rounded().to_json() == runs[1].rounded().to_json()
+    counts = {"".join(chr(0x4E00 + 7 * row + column) for column in range(3)): 1 + row % 3 for row in range(300)}
+    found = [train_subwords("unigram", counts, pieces=1200).to_json() for _ in range(3)]
+    assert found[0] == found[1] == found[2]

@@ -25,6 +25,8 @@ from gatework.text.normalise import Normaliser
 from gatework.text.units import SUBWORD_RUNS, Span, Unit
 
 MARK = "▁"
+ADDED = 1e-4
+"""By which `tokenizers` sets apart the scores of characters that it adds to a unigram model."""
 LONGEST_RUN = 48
 """Characters of a run that are cut together."""
 MOST_PIECES = 1 << 20
@@ -126,9 +128,16 @@ class Unigram(Subwords):
         """The model with scores of three decimals, best piece first.
 
         `tokenizers` sums in an order that differs from run to run, and so do the last digits of its scores; rounded,
-        most models come out the same. On a small corpus the choice of the last pieces may still differ.
+        most models come out the same. Characters that are no piece by then it adds at the lowest score, each 1e-4 above
+        the one before, in the order of a hash table that differs too: they all get the lowest. On a small corpus the
+        choice of the last pieces may still differ.
         """
-        ordered = sorted((-round(score, 3), piece) for piece, score in self._scores.items())
+        lowest = min(self._scores.values(), default=0.0)
+        added = lowest + ADDED * sum(len(piece) == 1 for piece in self._scores)
+        ordered = sorted(
+            (-round(lowest if len(piece) == 1 and score <= added else score, 3), piece)
+            for piece, score in self._scores.items()
+        )
         return Unigram([piece for _, piece in ordered], [-score for score, _ in ordered])
 
     def to_json(self) -> dict[str, Any]:
