@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 TEXTS = ("pattern", "lines", "gap", "prefix", "dictionary", "split")
 """Options whose values are text, even if they look like numbers or lists."""
 SEVERAL = ("stop", "choices", "must", "must_not", "marks")
+"""Options that are texts, one or several."""
 ADDING = ("must", "must_not")
 """Of these, set one after another, each counts: a word left out in silence would be missed in the text alone."""
-"""Options that are texts, one or several."""
 
 
 def write(opened: Model, prompt: str, settings: Sequence[str], json: bool) -> None:

@@ -6,6 +6,7 @@ torch's; `Network` builds an `Architecture` whole.
 
 from __future__ import annotations
 
+from gatework.kernels import multiplies_bfloat16
 from gatework.nn.characters import CharacterComposition
 from gatework.nn.crf import CRF
 from gatework.nn.dropin import GRU, LSTM, RNN
@@ -50,6 +51,7 @@ __all__ = [
     "Trunk",
     "balanced_class_weights",
     "detach_state",
+    "multiplies_bfloat16",
     "patch_torch",
     "to_tensors",
 ]

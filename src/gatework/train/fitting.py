@@ -19,8 +19,7 @@ import torch
 from gatework.core.errors import ConfigError, DataError, Interrupted
 from gatework.core.recipe import Recipe
 from gatework.export import plan_size
-from gatework.kernels import multiplies_bfloat16
-from gatework.nn import SPARSE_FROM, Network, NextToken, Seq2Seq, Tagger
+from gatework.nn import SPARSE_FROM, Network, NextToken, Seq2Seq, Tagger, multiplies_bfloat16
 from gatework.tasks import TASKS, Prepared, Task
 from gatework.text import read_vectors
 from gatework.train.checkpoint import Checkpoint, Keeper, latest
