@@ -17,6 +17,6 @@
 #define GATEWORK_LAMBDA
 #endif
 
-#if defined(__AVX__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif

@@ -114,17 +114,23 @@ constexpr int kMostPairSums = 24;
 constexpr int kMostPairSums = GATEWORK_LANES == 16 ? 20 : GATEWORK_LANES == 8 ? 9 : 24;
 #endif
 
+template <class Format, int M, int V>
+static GATEWORK_INLINE void run_halves(const TileArgs& t) {
+    constexpr int kHalf = M / 2;
+    TileArgs rest = t;
+    rest.a += kHalf;
+    rest.init += kHalf * t.init_stride;
+    rest.out += kHalf * t.out_stride;
+    if (Format::kStep == 4) rest.row_scale += kHalf;
+    Tile<Format, kHalf, V>::run(t);
+    Tile<Format, M - kHalf, V>::run(rest);
+}
+
 template <int M, int V>
 struct Tile<BFloat16, M, V> {
     static GATEWORK_NOINLINE void run(const TileArgs& t) {
         if constexpr (M * V > kMostPairSums) {
-            constexpr int kHalf = M / 2;
-            TileArgs rest = t;
-            rest.a += kHalf;
-            rest.init += kHalf * t.init_stride;
-            rest.out += kHalf * t.out_stride;
-            Tile<BFloat16, kHalf, V>::run(t);
-            Tile<BFloat16, M - kHalf, V>::run(rest);
+            run_halves<BFloat16, M, V>(t);
         } else {
             run_whole(t);
         }
@@ -168,9 +174,24 @@ private:
     }
 };
 
+#ifdef GATEWORK_SHORTS
+constexpr int kMostFourSums = GATEWORK_LANES == 8 ? 9 : 24;
+#else
+constexpr int kMostFourSums = 24;
+#endif
+
 template <int M, int V>
 struct Tile<Int8, M, V> {
     static GATEWORK_NOINLINE void run(const TileArgs& t) {
+        if constexpr (M * V > kMostFourSums) {
+            run_halves<Int8, M, V>(t);
+        } else {
+            run_whole(t);
+        }
+    }
+
+private:
+    static GATEWORK_INLINE void run_whole(const TileArgs& t) {
         const std::uint8_t* a[M];
         each<M>([&](auto m) GATEWORK_LAMBDA { a[m] = static_cast<const std::uint8_t*>(t.a[m]) + t.first; });
         const std::int8_t* panel = static_cast<const std::int8_t*>(t.panel);
@@ -185,10 +206,30 @@ struct Tile<Int8, M, V> {
         do {
             each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = load_int(panel + 4 * v * kLanes); });
             fetch<M, V>(panel, ahead);
+#ifdef GATEWORK_SHORTS
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = even_signed(weight[v]); });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Int two = even_unsigned(constant_int(load_lane(a[m] + 4 * k)));
+                each<V>([&](auto v) GATEWORK_LAMBDA {
+                    sum[m][v] = add_shorts(sum[m][v], two, weight[v]);
+                    asm volatile("" : "+v"(sum[m][v]));  // or the products wait for their sums on the stack
+                });
+            });
+            GATEWORK_FORGET(panel);
+            each<V>([&](auto v) GATEWORK_LAMBDA { weight[v] = odd_signed(load_int(panel + 4 * v * kLanes)); });
+            each<M>([&](auto m) GATEWORK_LAMBDA {
+                const Int two = odd_unsigned(constant_int(load_lane(a[m] + 4 * k)));
+                each<V>([&](auto v) GATEWORK_LAMBDA {
+                    sum[m][v] = add_shorts(sum[m][v], two, weight[v]);
+                    asm volatile("" : "+v"(sum[m][v]));  // or the products wait for their sums on the stack
+                });
+            });
+#else
             each<M>([&](auto m) GATEWORK_LAMBDA {
                 const Int four = constant_int(load_lane(a[m] + 4 * k));
                 each<V>([&](auto v) GATEWORK_LAMBDA { sum[m][v] = add_fours(sum[m][v], four, weight[v]); });
             });
+#endif
             panel += 4 * V * kLanes;
         } while (++k < depth);
         const float *init = t.init, *scales = t.scale, *row_scale = t.row_scale;

@@ -106,10 +106,32 @@ static GATEWORK_INLINE Vec add_pairs(Vec sum, Int a, Int b) {
     return sum + as_float(a & (std::int32_t)0xFFFF0000) * as_float(b & (std::int32_t)0xFFFF0000);
 #endif
 }
+// Where bytes have no products of their own, those of 16 bits are two to a lane, exact and summed at once: bytes 0 and 2 of
+// each lane, then 1 and 3.
+#if defined(__AVX512BW__) && !defined(__AVX512VNNI__) && GATEWORK_LANES == 16
+#define GATEWORK_SHORTS
+static GATEWORK_INLINE Int add_shorts(Int sum, Int a, Int b) { return sum + (Int)_mm512_madd_epi16((__m512i)a, (__m512i)b); }
+#elif defined(__AVX2__) && GATEWORK_LANES == 8
+#define GATEWORK_SHORTS
+static GATEWORK_INLINE Int add_shorts(Int sum, Int a, Int b) { return sum + (Int)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+#elif defined(__SSE2__) && GATEWORK_LANES == 4 && !defined(GATEWORK_PLAIN)
+#define GATEWORK_SHORTS
+static GATEWORK_INLINE Int add_shorts(Int sum, Int a, Int b) { return sum + (Int)_mm_madd_epi16((__m128i)a, (__m128i)b); }
+#endif
+#ifdef GATEWORK_SHORTS
+typedef std::int16_t Short __attribute__((vector_size(GATEWORK_LANES * 4)));
+typedef std::uint16_t UnsignedShort __attribute__((vector_size(GATEWORK_LANES * 4)));
+static GATEWORK_INLINE Int even_unsigned(Int a) { return a & 0x00FF00FF; }
+static GATEWORK_INLINE Int odd_unsigned(Int a) { return (Int)((UnsignedShort)a >> 8); }
+static GATEWORK_INLINE Int even_signed(Int b) { return (Int)((Short)(b << 8) >> 8); }
+static GATEWORK_INLINE Int odd_signed(Int b) { return (Int)((Short)b >> 8); }
+#endif
 // sum + the four products of unsigned bytes of a and signed bytes of b in each lane.
 static GATEWORK_INLINE Int add_fours(Int sum, Int a, Int b) {
 #if defined(__AVX512VNNI__) && GATEWORK_LANES == 16
     return (Int)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(GATEWORK_SHORTS)
+    return add_shorts(add_shorts(sum, even_unsigned(a), even_signed(b)), odd_unsigned(a), odd_signed(b));
 #else
     for (int byte = 0; byte < 4; ++byte)
         sum += (((a << (24 - 8 * byte)) >> 24) & 255) * ((b << (24 - 8 * byte)) >> 24);
