@@ -110,12 +110,15 @@ class RunningCodec:
         return self.vocabulary
 
     @classmethod
-    def fit(cls, texts: Callable[[], Iterable[str]], settings: InputSection) -> RunningCodec:
+    def fit(
+        cls, texts: Callable[[], Iterable[str]], settings: InputSection, *, subwords: Subwords | None = None
+    ) -> RunningCodec:
         """Learn the tokens of training texts.
 
         Args:
             texts: gives the texts; read once, and never held.
             settings: the `[input]` of a recipe.
+            subwords: a model trained before, for a subword unit; None trains one.
         Raises: ConfigError: the unit is none for running text. DataError: too little text for a subword model.
         """
         unit, fold = settings.unit, partial(_folded, lowercase=settings.lowercase, fold_width=settings.fold_width)
@@ -123,10 +126,10 @@ class RunningCodec:
             raise ConfigError(f"input.unit {unit!r} is none of running text. Use one of {', '.join(UNITS)}.")
         if unit == "word" and settings.byte_fallback:
             raise ConfigError("input.byte_fallback cannot tell where words end. Use the unit char, bpe or unigram.")
-        subwords, counts = None, _count(map(fold, texts()), unit)
+        counts = _count(map(fold, texts()), unit)
         if unit in SUBWORD_UNITS:
-            runs = _spread(counts, _marked)
-            subwords = train_subwords(unit, runs, pieces=settings.subwords)
+            if subwords is None:
+                subwords = train_subwords(unit, _spread(counts, _marked), pieces=settings.subwords)
             counts = _spread(counts, partial(_pieces, subwords))
         whole: dict[Token, int] = {token: count for token, count in counts.items() if count >= settings.min_count}
         if unit == "word":

@@ -13,6 +13,7 @@ from gatework.runtime import language_model
 from gatework.tasks import TASKS
 from gatework.tasks.lm import LmCodec, Settings, open_codec
 from gatework.tasks.lm.metrics import Totals
+from gatework.text import running
 from gatework.text.documents import Piece
 from language_models import language_architecture, language_model_of, language_weights, nats
 
@@ -51,6 +52,14 @@ def text_of(made, part):
         made.codec.decode(stream.tokens[begin:end])
         for begin, end in zip(stream.starts[:-1], stream.starts[1:], strict=True)
     ]
+
+
+def test_subwords_once_learnt_are_taken_again(tmp_path, monkeypatch):
+    text, sections = "the cat sat on the mat and the dog ate it all\n" * 40, {"input": {"unit": "bpe", "subwords": 40}}
+    first, _ = prepared(tmp_path, text, **sections)
+    monkeypatch.setattr(running, "train_subwords", None)
+    again, _ = prepared(tmp_path, text, **sections)
+    assert again.entries() == first.entries()
 
 
 def test_the_end_of_running_text_is_held_back_by_characters(tmp_path):

@@ -8,6 +8,7 @@ from gatework.core.errors import BundleError, ConfigError, DataError
 from gatework.core.recipe import Recipe
 from gatework.tasks import TASKS
 from gatework.tasks.seq2seq import Seq2SeqCodec, Settings, open_codec
+from gatework.text import running
 
 PAIRS = [("the cat", "die Katze"), ("the dog", "der Hund"), ("a cat", "eine Katze"), ("a dog", "ein Hund")]
 
@@ -46,6 +47,17 @@ def test_one_vocabulary_for_both(tmp_path):
     assert made.architecture.vocabulary == made.architecture.outputs == 3 + 10
     assert made.architecture.writer.shared
     assert not any(name.startswith("target/") for name in made.entries())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_subwords_once_learnt_are_taken_again(tmp_path, shared, monkeypatch):
+    """Learning them again need not give the same ones, and a resumed run must have them."""
+    sections = {"input": {"unit": "unigram", "subwords": 40, "shared": shared}}
+    first = prepared(tmp_path, PAIRS * 5, **sections)
+    monkeypatch.setattr(running, "train_subwords", None)
+    again = prepared(tmp_path, PAIRS * 5, **sections)
+    assert again.entries() == first.entries()
+    assert len(list(tmp_path.glob("subwords-*-unigram-40.json"))) == (1 if shared else 2)
 
 
 def test_case_is_kept(tmp_path):

@@ -6,7 +6,6 @@ labels and hashes, never all texts. Every mistake in train, dev and test files c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from gatework.tasks.classify.metrics import NAMES
 from gatework.tasks.classify.split import hold_back
 from gatework.tasks.classify.survey import Survey, label_order, survey
 from gatework.tasks.facts import file_facts
+from gatework.tasks.kept import KeptSubwords
 from gatework.tasks.task import Prepared, Say, silent
 
 if TYPE_CHECKING:
@@ -257,29 +257,21 @@ def _fit(
 ) -> TextCodec:
     """The codec, from the training part alone (and unlabelled text where the encoder is pre-trained on it).
 
-    A subword model is kept in `folder`: training one again need not give the same pieces, and a resumed run must.
+    A subword model is kept in `folder`.
     """
-    from gatework.core.files import atomic_write
     from gatework.text import TextCodec
-    from gatework.text.subwords import subwords_from_json
 
-    kept = folder / f"subwords-{recipe.input.unit}-{recipe.input.subwords}.json"
-    subwords = None
-    if kept.is_file():
-        subwords = subwords_from_json(json.loads(kept.read_text(encoding="utf-8")), source=str(kept))
-
+    kept = KeptSubwords(folder, recipe.input)
     unlabelled = partial(_unlabelled_texts, recipe) if _pretrains(recipe) else None
     codec = TextCodec.fit(
         partial(_training_texts, sources, held_N),
         recipe.input,
         rng=np.random.default_rng([recipe.train.seed, 0xC0DE]),
         unlabelled=unlabelled,
-        subwords=subwords,
+        subwords=kept.read(),
         pieces=contextual.cutter,
     )
-    if codec.subwords is not None and subwords is None:
-        with atomic_write(kept) as file:
-            file.write(json.dumps(codec.subwords.to_json(), ensure_ascii=False).encode())
+    kept.keep(codec.subwords)
     say(f"vocabulary: {len(codec.vocabulary):,} tokens, {_ngram_rows(codec):,} n-grams")
     return codec
 

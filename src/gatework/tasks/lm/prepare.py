@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gatework.core.architecture import FIRST_CUTOFF, Architecture, Encoder, LanguageModel
 from gatework.core.errors import ConfigError, DataError, nearest
 from gatework.tasks.facts import file_facts
+from gatework.tasks.kept import KeptSubwords
 from gatework.tasks.lm.codec import Settings
 from gatework.tasks.lm.metrics import NAMES
 from gatework.tasks.lm.sources import Sources
@@ -47,7 +48,7 @@ def prepare(recipe: Recipe, folder: Path, say: Say = silent) -> PreparedLm:
     if recipe.input.unit == "auto":
         recipe = recipe.replace(input={"unit": "char"})
         say("unit: char (input.unit = word, bpe or unigram chooses otherwise)")
-    codec = _fit(sources, recipe)
+    codec = _fit(sources, recipe, folder)
     from gatework.text.stream import TokenStream
 
     streams = {part: TokenStream.write(folder, part, sources.read(part), codec) for part in ("train", "dev")}
@@ -108,14 +109,16 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError(f"model.cutoffs {list(model.cutoffs)} must rise.")
 
 
-def _fit(sources: Sources, recipe: Recipe) -> RunningCodec:
-    """The codec, from the training part alone."""
+def _fit(sources: Sources, recipe: Recipe, folder: Path) -> RunningCodec:
+    """The codec, from the training part alone. A subword model is kept in `folder`."""
     from gatework.text.running import RunningCodec
 
     def texts() -> Iterator[str]:
         return (piece.text for piece in sources.read("train"))
 
-    codec = RunningCodec.fit(texts, recipe.input)
+    kept = KeptSubwords(folder, recipe.input)
+    codec = RunningCodec.fit(texts, recipe.input, subwords=kept.read())
+    kept.keep(codec.subwords)
     if not codec.tokens:
         raise DataError(f"{sources.paths['train']}: no token occurs {recipe.input.min_count} times. Give more text.")
     return codec

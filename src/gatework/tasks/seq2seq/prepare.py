@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from gatework.core.errors import ConfigError, DataError, nearest
 from gatework.tasks.facts import file_facts
+from gatework.tasks.kept import KeptSubwords
 from gatework.tasks.seq2seq.architecture import architecture_of
 from gatework.tasks.seq2seq.codec import Seq2SeqCodec, Settings
 from gatework.tasks.seq2seq.sources import Empties, Sources
@@ -99,7 +100,7 @@ def prepare(
 
     recipe = _with_units(recipe, units, train, say) if known is None else with_units_of(recipe, known)
     limit = recipe.input.max_tokens
-    own, target = _fit(train, recipe) if known is None else (known.codec.source, known.codec.target)
+    own, target = _fit(train, recipe, folder) if known is None else (known.codec.source, known.codec.target)
     context = sources.formats["train"].context
     decode = recipe.decode
     settings = Settings(
@@ -199,14 +200,19 @@ def _are_symbols(targets: Iterable[str]) -> bool:
     return counts.total() >= max(2 * number, OFTEN * len(counts))
 
 
-def _fit(train: Any, recipe: Recipe) -> tuple[RunningCodec, RunningCodec]:
-    """The codecs of both sides, from the training part alone."""
+def _fit(train: Any, recipe: Recipe, folder: Path) -> tuple[RunningCodec, RunningCodec]:
+    """The codecs of both sides, from the training part alone. Subword models are kept in `folder`."""
     from gatework.text.running import RunningCodec
 
     wanted = recipe.input
 
     def fit(sides: tuple[str, ...], settings: InputSection) -> RunningCodec:
-        codec = RunningCodec.fit(lambda: (getattr(pair, side) for pair in train() for side in sides), settings)
+        def texts() -> Iterator[str]:
+            return (getattr(pair, side) for pair in train() for side in sides)
+
+        kept = KeptSubwords(folder, settings, "-".join(sides))
+        codec = RunningCodec.fit(texts, settings, subwords=kept.read())
+        kept.keep(codec.subwords)
         if not codec.tokens:
             raise DataError(
                 f"{recipe.data.train}: no token occurs {settings.min_count} times in a {sides[0]}. Give more text."
