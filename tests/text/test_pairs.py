@@ -135,6 +135,17 @@ def test_a_file_in_another_encoding_throughout(tmp_path):
         pair_format(path, DataSection())
 
 
+def test_turns_as_chat_services_keep_them(tmp_path):
+    said = [("system", "Be kind."), ("user", "a"), ("assistant", "b"), ("user", "c")]
+    chat = [{"role": role, "content": text} for role, text in said]
+    path = written(tmp_path / "a.jsonl", lines({"messages": chat}))
+    found = pair_format(path, DataSection(), dialogue=True)
+    assert [pair[:2] for pair in read_pairs(path, found)] == [("a", "b"), ("a\nb", "c")]
+    odd = written(tmp_path / "b.jsonl", lines({"messages": chat}, {"messages": [*chat, {"role": "user"}]}))
+    with pytest.raises(DataError, match=r"b\.jsonl:2: 'messages' must be a list of strings.* in 'content' or"):
+        list(read_pairs(odd, found))
+
+
 def test_turns_that_are_no_strings(tmp_path):
     path = written(tmp_path / "a.jsonl", lines({"turns": ["a", "b"]}, {"turns": ["a", 3]}))
     with pytest.raises(DataError, match=r"a\.jsonl:2: 'turns' must be a list of strings"):

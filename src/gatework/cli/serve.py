@@ -70,7 +70,7 @@ def run(
         sequence_seconds=sequence_seconds,
     )
     settings = Settings(
-        host=host,
+        host=host.removeprefix("[").removesuffix("]"),  # as addresses of IPv6 stand in URLs
         port=port,
         grpc_port=None if no_grpc else grpc_port,
         token_file=token_file,

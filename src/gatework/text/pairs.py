@@ -1,7 +1,8 @@
 """Pairs of texts, a source and its target: from tables, JSON lines, dialogues, or two files side by side.
 
 rows     a row of a CSV, TSV or JSON lines file; source and target are two of its columns or keys
-turns    JSON lines with a list of turns: each turn from the second is a target, the turns before it its source
+turns    JSON lines with a list of turns, strings or objects: each turn from the second is a target, the turns before
+         it its source
 lines    line by line of two plain-text files
 """
 
@@ -22,6 +23,10 @@ Column = str | int
 SOURCES = ("source", "src", "text", "article", "document", "content", "input", "question", "word")
 TARGETS = ("target", "tgt", "summary", "title", "headline", "synopsis", "output", "translation", "answer", "phonemes")
 TURNS = ("turns", "dialogue", "dialog", "messages", "utterances")
+SAID = ("content", "text", "message", "utterance")
+"""Keys of a turn that is an object, of which one holds what is said."""
+INSTRUCTING = ("system", "developer")
+"""Roles that take no part in the dialogue."""
 TURN_END = "\n"
 """Stands between the turns of a source."""
 LOOKED_AT = 50
@@ -319,11 +324,25 @@ def _pair(row: Row, found: PairFormat) -> Pair:
     return Pair(sides[0], sides[1], row.line)
 
 
+def _said(turns: object) -> list[str] | None:
+    """What is said turn by turn, by strings or by objects as chat services keep them; instructions are no turn."""
+    if not isinstance(turns, list):
+        return None
+    objects = [turn for turn in turns if isinstance(turn, dict)]
+    if objects and len(objects) == len(turns):
+        key = next((key for key in SAID if key in objects[0]), "")
+        turns = [turn.get(key) for turn in objects if turn.get("role") not in INSTRUCTING]
+    return turns if all(isinstance(turn, str) for turn in turns) else None
+
+
 def _turns(row: Row, found: PairFormat) -> Iterator[Pair]:
     """Raises LookupError with a sentence."""
-    turns = row.cells.get(str(found.source)) if isinstance(row.cells, dict) else None
-    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        raise LookupError(f"{found.source!r} must be a list of strings, the turns of a dialogue.")
+    turns = _said(row.cells.get(str(found.source)) if isinstance(row.cells, dict) else None)
+    if turns is None:
+        raise LookupError(
+            f"{found.source!r} must be a list of strings, the turns of a dialogue, or of objects that have them in "
+            f"{' or '.join(map(repr, SAID))}."
+        )
     for place in range(1, len(turns)):
         yield Pair(source_of_turns(turns[:place], found.context), " ".join(turns[place].split()), row.line)
 
