@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import language_models
 from services import need_extra
 
 RUN = [sys.executable, "-c", "import sys; from gatework.cli import main; sys.exit(main())", "serve"]
@@ -207,3 +208,26 @@ def test_without_the_extra_one_line_says_what_to_install(gatework, model, monkey
     done = gatework("serve", model)
     assert done.status == 2
     assert "pip install 'gatework[serve]'" in done.err
+
+
+@pytest.mark.parametrize("told", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]], ids=["drain", "twice"])
+def test_a_conversation_is_answered_before_it_ends(tmp_path, told):
+    need_extra()
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    language_models.write_model(tmp_path / "lm.gw", encoder={"units": 512, "layers": 3})
+    with served(f"lm={tmp_path / 'lm.gw'}", "--drain", 60) as (process, _, port):
+        heard = []
+        with connect(f"ws://127.0.0.1:{port}/v1/models/lm/stream") as talk, contextlib.suppress(ConnectionClosed):
+            talk.send(json.dumps({"text": "the cat", "options": {"max_tokens": 3000, "constraint": "[a-z]{3000}"}}))
+            heard.append(json.loads(talk.recv(timeout=30)))
+            for one in told:
+                process.send_signal(one)
+            while True:
+                heard.append(json.loads(talk.recv(timeout=30)))
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
+        if len(told) == 1:
+            assert talk.protocol.close_code == 1012
+            assert heard[-1]["answer"]["text"] == "".join(one.get("piece", "") for one in heard)

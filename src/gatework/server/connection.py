@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gatework.server.requests import Headers
     from gatework.server.service import Service
 
+RESTART = 1012
+"""Code of closing a WebSocket: the service ends or begins again."""
 _SocketBase: Any = WebSocketsSansIOProtocol
 _TOO_LARGE = b'{"error":"The head of the request is too large."}'
 _NO_HTTP = b'{"error":"This is no HTTP request."}'
@@ -31,13 +33,30 @@ _ANSWER = b"HTTP/1.1 200 OK\r\n%s%scontent-length: %d\r\n\r\n%s"
 
 class Socket(_SocketBase):  # type: ignore[misc]
     """A WebSocket as uvicorn reads it, that leaves texts which are not UTF-8 to whoever hears them: uvicorn writes each
-    into the log with a traceback, and fails where the client has said that it closes."""
+    into the log with a traceback, and fails where the client has said that it closes. When the service ends, what was
+    asked is answered before it closes."""
 
     curr_msg_data_type: str
+    _answering = _leaving = False
 
     def send_receive_event_to_app(self) -> None:
         self.curr_msg_data_type = "bytes"
         super().send_receive_event_to_app()
+
+    async def receive(self) -> Any:
+        self._answering = False
+        if self._leaving:
+            super().shutdown()
+            return {"type": "websocket.disconnect", "code": RESTART}
+        message = await super().receive()
+        self._answering = message["type"] == "websocket.receive"
+        return message
+
+    def shutdown(self) -> None:
+        if self._answering:
+            self._leaving = True
+        else:
+            super().shutdown()
 
 
 def protocol(service: Service) -> Any:

@@ -14,6 +14,7 @@ have begun before it; "reset" begins it again. A mistake is answered with {"erro
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gatework.server.asking import checked_options, checked_text, checked_texts
+from gatework.server.connection import RESTART
 from gatework.server.refusal import Refusal, refusal_of
 from gatework.server.registry import Served, check_known
 from gatework.server.requests import dumped, head_of, parsed
@@ -57,6 +59,10 @@ class Sockets:
             await _refuse(socket, refusal)
         except WebSocketDisconnect:
             return
+        except asyncio.CancelledError:
+            if not service.draining:
+                raise
+            await socket.close(RESTART, "The service has stopped.")
 
     async def nowhere(self, socket: WebSocket) -> None:
         """No path of a conversation."""

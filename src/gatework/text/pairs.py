@@ -332,7 +332,8 @@ def _said(turns: object) -> list[str] | None:
     if objects and len(objects) == len(turns):
         key = next((key for key in SAID if key in objects[0]), "")
         turns = [turn.get(key) for turn in objects if turn.get("role") not in INSTRUCTING]
-    return turns if all(isinstance(turn, str) for turn in turns) else None
+    texts = [turn for turn in turns if isinstance(turn, str)]
+    return texts if len(texts) == len(turns) else None
 
 
 def _turns(row: Row, found: PairFormat) -> Iterator[Pair]:
